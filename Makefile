@@ -1,0 +1,60 @@
+# Everything a developer runs. `make help` lists it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check lint types fmt gen gen-check lock bench clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One environment from the hashed lock; made anew when the lock changes.
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+up: $(STAMP) ## start the whole stack on this machine, with sample data
+	@exec $(BIN)/layer up
+
+test: $(STAMP) check ## everything: lint, types, generated code, unit, contract, property, end to end
+	$(BIN)/pytest
+
+check: lint types gen-check ## the static checks alone
+
+lint: $(STAMP) ## ruff, buf, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code proto
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+fmt: $(STAMP) ## format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format -w proto
+
+gen: $(STAMP) ## generate Python, stubs and Envoy's descriptor set from proto/
+	$(BIN)/python -m tools.generate
+
+gen-check: $(STAMP) ## fail when gen/ is not what proto/ says
+	$(BIN)/python -m tools.generate --check
+
+bench: $(STAMP) ## benchmarks; prints ratios
+	$(BIN)/python -m tests.bench
+
+lock: ## resolve pyproject.toml into the hashed lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+
+clean: ## forget the environment and the local data
+	rm -rf $(VENV) .layer

@@ -1,0 +1,1 @@
+"""The object store: one interface, several backends, wrappers of one concern each."""
