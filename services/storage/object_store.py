@@ -43,9 +43,7 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def list(
-        self, prefix: str, *, start_after: str = "", limit: int = 1000
-    ) -> Sequence[str]:
+    async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[str]:
         """At most `limit` (1..1000) keys that start with `prefix` and are greater than
         `start_after`, ascending. One request."""
         ...

@@ -1,0 +1,1 @@
+"""The snapshots that were taken: written by one service, read by another."""

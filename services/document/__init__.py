@@ -1,0 +1,1 @@
+"""DocumentService: documents by id, and what is fetched of them."""

@@ -1,0 +1,115 @@
+"""DocumentService's RPCs: parse, one call, build the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+from google.api import httpbody_pb2
+from layer.document.v2 import document_pb2 as pb
+from layer.document.v2 import document_pb2_grpc
+
+from services.core.clock import Clock
+from services.core.errors import ErrorKind, LayerError
+from services.core.ids import Namespace, parse_namespace
+from services.document.fetch_documents import FetchDocuments
+from services.document.model import Document, Fetch
+from services.document.read_metadata import ReadMetadata
+from services.document.record_fetches import FetchRecorder
+from services.edge.trace_context import caller_trace_id
+from services.edge.values import to_struct
+from services.formats.tags import parse_tags_leniently
+
+__all__ = ["DocumentServicer"]
+
+_Context = grpc.aio.ServicerContext[object, object]
+_WARM_LATER = "warming is not available in this version; documents are read from the upstream"
+
+
+class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
+    """The gRPC face of the document use cases."""
+
+    def __init__(
+        self,
+        fetch: FetchDocuments,
+        read_metadata: ReadMetadata,
+        recorder: FetchRecorder,
+        clock: Clock,
+    ) -> None:
+        self._fetch = fetch
+        self._read_metadata = read_metadata
+        self._recorder = recorder
+        self._clock = clock
+
+    async def GetDocument(self, request: pb.GetDocumentRequest, context: _Context) -> pb.Document:
+        namespace = parse_namespace(request.namespace)
+        if not request.doc_id:
+            raise LayerError.validation("a document id is required")
+        fetched = await self._fetch(
+            namespace, [request.doc_id], _attributes(request.include_attributes)
+        )
+        if not fetched.documents:
+            raise LayerError.not_found(f"namespace {namespace!r} has no document {request.doc_id!r}")
+        self._record(namespace, fetched.documents, context)
+        return _message(fetched.documents[0])
+
+    async def BatchGetDocuments(
+        self, request: pb.BatchGetDocumentsRequest, context: _Context
+    ) -> pb.BatchGetDocumentsResponse:
+        namespace = parse_namespace(request.namespace)
+        fetched = await self._fetch(
+            namespace, request.ids, _attributes(request.include_attributes)
+        )
+        self._record(namespace, fetched.documents, context)
+        return pb.BatchGetDocumentsResponse(
+            documents=[_message(document) for document in fetched.documents],
+            missing=fetched.missing,
+        )
+
+    async def GetNamespaceMetadata(
+        self, request: pb.GetNamespaceMetadataRequest, context: _Context
+    ) -> httpbody_pb2.HttpBody:
+        data = await self._read_metadata(parse_namespace(request.namespace))
+        return httpbody_pb2.HttpBody(content_type="application/json", data=data)
+
+    async def CreateWarmJob(
+        self, request: pb.CreateWarmJobRequest, context: _Context
+    ) -> pb.WarmJob:
+        raise LayerError(ErrorKind.NOT_IMPLEMENTED, _WARM_LATER)
+
+    async def ListWarmJobs(
+        self, request: pb.ListWarmJobsRequest, context: _Context
+    ) -> pb.ListWarmJobsResponse:
+        raise LayerError(ErrorKind.NOT_IMPLEMENTED, _WARM_LATER)
+
+    async def GetWarmJob(self, request: pb.GetWarmJobRequest, context: _Context) -> pb.WarmJob:
+        raise LayerError(ErrorKind.NOT_IMPLEMENTED, _WARM_LATER)
+
+    def _record(
+        self, namespace: Namespace, documents: Sequence[Document], context: _Context
+    ) -> None:
+        """Clickstream: only a fetch that carries its caller's trace came of a search."""
+        metadata = context.invocation_metadata() or ()
+        trace_id = caller_trace_id(metadata)
+        if trace_id is None:
+            return
+        tags, _refused = parse_tags_leniently(
+            [str(value) for name, value in metadata if name in ("x-hevlayer-tags", "x-hevlayer-tag")]
+        )
+        now_ns = self._clock.now_ns()
+        self._recorder.record(
+            [
+                Fetch(namespace, trace_id, document.id, tags, "upstream", now_ns)
+                for document in documents
+            ]
+        )
+
+
+def _attributes(elements: Sequence[str]) -> list[str] | None:
+    """Attribute names; a query parameter may hold several, comma-separated."""
+    names = [name for element in elements for name in element.split(",") if name]
+    return names or None
+
+
+def _message(document: Document) -> pb.Document:
+    return pb.Document(id=document.id, attributes=to_struct(document.attributes))

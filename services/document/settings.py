@@ -1,0 +1,23 @@
+"""What DocumentService takes from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from services.edge.settings import Port
+from services.wiring.stores import StoreSettings
+
+__all__ = ["DocumentSettings"]
+
+
+class DocumentSettings(StoreSettings):
+    """DocumentService's settings."""
+
+    document_port: Port = Field(8084, description="Port of DocumentService.")
+    searchlog_address: str = Field("127.0.0.1:8083", description="SearchLogService, `host:port`.")
+    schema_ttl_seconds: float = Field(
+        60.0, gt=0, description="How long a namespace's schema is believed."
+    )
+    watermark_margin_ms: int = Field(
+        500, ge=0, description="Safety margin between a poll and its watermark."
+    )

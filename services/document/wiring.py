@@ -1,0 +1,67 @@
+"""Where DocumentService's parts are put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import grpc
+from layer.document.v2 import document_pb2, document_pb2_grpc
+
+from services.archive.read_snapshots import SnapshotReader
+from services.core.clock import SystemClock
+from services.core.tasks import running
+from services.document.fetch_documents import FetchDocuments
+from services.document.read_metadata import ReadMetadata
+from services.document.record_fetches import FetchRecorder
+from services.document.schemas import Schemas
+from services.document.searchlog_client import SearchLogClient
+from services.document.servicer import DocumentServicer
+from services.document.settings import DocumentSettings
+from services.edge.server import Service
+from services.edge.settings import parse_keys
+from services.telemetry.providers import Telemetry
+from services.wiring.stores import open_cache, open_object_store, open_upstream
+
+__all__ = ["build"]
+
+_FLUSH_SECONDS: Final = 5.0
+
+
+@asynccontextmanager
+async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterator[Service]:
+    """The service; what it holds closes with the context, fetches are sent last of all."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_object_store(settings, clock))
+        cache = await stack.enter_async_context(open_cache(settings, clock))
+        upstream = await stack.enter_async_context(open_upstream())
+        channel = await stack.enter_async_context(
+            grpc.aio.insecure_channel(
+                settings.searchlog_address, interceptors=telemetry.client_interceptors
+            )
+        )
+        keys = parse_keys(settings.gateway_api_key)
+        recorder = FetchRecorder(SearchLogClient(channel, keys[0] if keys else None).send, clock)
+        stack.push_async_callback(recorder.flush, _FLUSH_SECONDS)
+        await stack.enter_async_context(running(recorder.run()))
+
+        schemas = Schemas(upstream, clock, ttl_seconds=settings.schema_ttl_seconds)
+        servicer = DocumentServicer(
+            FetchDocuments(upstream, schemas),
+            ReadMetadata(
+                upstream,
+                SnapshotReader(store, cache),
+                clock,
+                margin_ms=settings.watermark_margin_ms,
+            ),
+            recorder,
+            clock,
+        )
+
+        def register(server: grpc.aio.Server) -> None:
+            document_pb2_grpc.add_DocumentServiceServicer_to_server(servicer, server)
+
+        name = document_pb2.DESCRIPTOR.services_by_name["DocumentService"].full_name
+        yield Service(register, [name])

@@ -1,0 +1,1 @@
+"""What every gRPC server here does the same way: settings, life cycle, errors, keys."""

@@ -1,0 +1,1 @@
+"""Envoy: its settings, its rendered configuration, its process."""

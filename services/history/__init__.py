@@ -1,0 +1,1 @@
+"""HistoryService: reads the snapshots that were taken."""

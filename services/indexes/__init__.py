@@ -1,0 +1,1 @@
+"""Which namespaces are watched and how: policies from files, Kubernetes and the API."""

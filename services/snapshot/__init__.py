@@ -1,0 +1,1 @@
+"""SnapshotService: jobs that count facets, and the writer that follows a policy."""

@@ -1,0 +1,104 @@
+"""The counting core: pages of rows in, exact histograms out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from services.formats.snapshot_body import FIELD_CAP, SnapshotBody, build_body
+
+__all__ = ["FacetCounter", "FacetCounts", "value_text"]
+
+Scalar = str | int | float | bool
+_ID: Final = "id"
+
+
+@dataclass(frozen=True)
+class FacetCounts:
+    """Exact counts of several fields over the same documents."""
+
+    row_count: int
+    counts: Mapping[str, Mapping[str, int]]
+    distinct_over_cap: Mapping[str, int]
+
+    def with_fields(self, more: Mapping[str, Mapping[str, int]]) -> FacetCounts:
+        """These counts and those of other fields of the same documents."""
+        return replace(self, counts={**self.counts, **more})
+
+    def body(self, namespace: str, watermark_ms: int) -> SnapshotBody:
+        """These counts as a body."""
+        return build_body(
+            namespace, watermark_ms, self.row_count, self.counts, self.distinct_over_cap
+        )
+
+
+def value_text(value: Scalar) -> str:
+    """`v` of a body: the string itself, or the JSON text of a number or boolean."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+class FacetCounter:
+    """Counts documents per value. An array counts each distinct element once a document; missing
+    and null values are not counted.
+
+    Pages are decoded into a struct of just the wanted columns: three times as fast as a dict a row
+    (`make bench`).
+    """
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._fields = tuple(fields)
+        self._counters: list[Counter[Any]] = [Counter() for _ in self._fields]
+        self._row_count = 0
+        # Attribute names may be anything, so columns are numbered and renamed.
+        columns = [(f"column_{position}", Any, None) for position in range(len(self._fields))]
+        names = {f"column_{p}": name for p, name in enumerate(self._fields) if name != _ID}
+        row = msgspec.defstruct(
+            "Row", [("id", Any), *columns], rename=names, gc=False, forbid_unknown_fields=False
+        )
+        page = msgspec.defstruct("Page", [("rows", list[row])])  # type: ignore[valid-type]
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(page)
+
+    @property
+    def row_count(self) -> int:
+        """Documents counted so far."""
+        return self._row_count
+
+    def add_page(self, data: bytes) -> tuple[int, str | int | None]:
+        """Count a page, which is a query's answer. Its number of rows and its last id.
+
+        Raises:
+            msgspec.DecodeError: it is no such answer.
+        """
+        rows = self._decoder.decode(data).rows
+        if not rows:
+            return 0, None
+        self._row_count += len(rows)
+        for position, name in enumerate(self._fields):
+            column = _ID if name == _ID else f"column_{position}"
+            _count(self._counters[position], [getattr(row, column) for row in rows])
+        return len(rows), rows[-1].id
+
+    def result(self) -> FacetCounts:
+        """The counts so far, as `v` and `n` of a body."""
+        counts: dict[str, Mapping[str, int]] = {}
+        over_cap: dict[str, int] = {}
+        for name, counter in zip(self._fields, self._counters, strict=True):
+            if len(counter) > FIELD_CAP:
+                over_cap[name] = len(counter)
+            else:
+                counts[name] = {value_text(value): n for value, n in counter.items()}
+        return FacetCounts(self._row_count, counts, over_cap)
+
+
+def _count(counter: Counter[Any], column: list[Any]) -> None:
+    """Add a column. `Counter.update` counts in C, so scalars and elements are given to it whole."""
+    scalars = [value for value in column if value is not None and not isinstance(value, list)]
+    counter.update(scalars)
+    if len(scalars) < len(column):
+        for value in column:
+            if isinstance(value, list):
+                counter.update({element for element in value if element is not None})

@@ -1,0 +1,39 @@
+"""What SnapshotService takes from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from services.edge.settings import Port
+from services.wiring.stores import StoreSettings
+
+__all__ = ["SnapshotSettings"]
+
+
+class SnapshotSettings(StoreSettings):
+    """SnapshotService's settings."""
+
+    snapshot_port: Port = Field(8081, description="Port of SnapshotService.")
+    index_folder: Path | None = Field(
+        None, description="Folder of YAML files with `Index` resources."
+    )
+    policy_refresh_seconds: float = Field(
+        10.0, gt=0, description="How often policies are read again."
+    )
+    snapshot_min_interval_ms: int = Field(
+        300_000, ge=0, description="Least time between automatic snapshots without an `interval`."
+    )
+    watch_updating_seconds: float = Field(
+        1.0, gt=0, description="Metadata poll interval while an index is updating."
+    )
+    watch_stable_seconds: float = Field(
+        60.0, gt=0, description="Metadata poll interval while an index is up to date."
+    )
+    watermark_margin_ms: int = Field(
+        500, ge=0, description="Safety margin between a poll and its watermark."
+    )
+    watermark_wait_seconds: float = Field(
+        30.0, ge=0, description="How long a manual job waits for an index that is updating."
+    )

@@ -1,0 +1,102 @@
+"""Where SnapshotService's parts are put together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import grpc
+from layer.snapshot.v2 import snapshot_pb2, snapshot_pb2_grpc
+
+from services.archive.read_snapshots import SnapshotReader
+from services.archive.write_snapshot import SnapshotWriter
+from services.core.clock import SystemClock
+from services.core.ids import random_id
+from services.core.tasks import running
+from services.edge.server import Service
+from services.indexes.file_catalog import FileIndexCatalog
+from services.indexes.policies import Policies
+from services.indexes.stored_policies import StoredPolicies
+from services.snapshot.create_snapshot import CreateSnapshot
+from services.snapshot.job_book import JobBook
+from services.snapshot.retention import Retention
+from services.snapshot.scan_origin import OriginScan
+from services.snapshot.servicer import SnapshotServicer
+from services.snapshot.settings import SnapshotSettings
+from services.snapshot.watch_namespaces import NamespaceWatcher, PollIntervals
+from services.snapshot.watermarks import Watermarks
+from services.snapshot.write_automatically import AutomaticWriter
+from services.telemetry.providers import Telemetry
+from services.wiring.stores import open_cache, open_object_store, open_upstream
+
+__all__ = ["build"]
+
+
+@asynccontextmanager
+async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterator[Service]:
+    """The service; its loops and stores end with the context, in reverse order."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_object_store(settings, clock))
+        cache = await stack.enter_async_context(open_cache(settings, clock))
+        upstream = await stack.enter_async_context(open_upstream())
+
+        reader = SnapshotReader(store, cache)
+        writer = SnapshotWriter(store, cache)
+        scan = OriginScan(upstream)
+        watermarks = Watermarks(
+            upstream,
+            clock,
+            margin_ms=settings.watermark_margin_ms,
+            wait_seconds=settings.watermark_wait_seconds,
+        )
+        catalogs = [FileIndexCatalog(settings.index_folder)] if settings.index_folder else []
+        policies = Policies(
+            catalogs,
+            StoredPolicies(store),
+            clock,
+            refresh_seconds=settings.policy_refresh_seconds,
+        )
+        automatic = AutomaticWriter(
+            watermarks=watermarks,
+            scan=scan,
+            reader=reader,
+            writer=writer,
+            retention=Retention(store, clock),
+            clock=clock,
+            min_interval_ms=settings.snapshot_min_interval_ms,
+        )
+        watcher = NamespaceWatcher(
+            policies=policies,
+            writer=automatic,
+            clock=clock,
+            random_source=random.Random(),  # noqa: S311 - jitter, not a secret
+            intervals=PollIntervals(
+                settings.watch_updating_seconds, settings.watch_stable_seconds
+            ),
+            reconcile_seconds=1.0,
+        )
+        jobs = JobBook()
+        create = CreateSnapshot(
+            jobs=jobs,
+            reader=reader,
+            writer=writer,
+            watermarks=watermarks,
+            scan=scan,
+            clock=clock,
+            new_id=random_id,
+        )
+        stack.push_async_callback(create.close)
+        await policies.refresh()
+        await stack.enter_async_context(running(policies.run(), watcher.run()))
+
+        servicer = SnapshotServicer(
+            create, jobs, policies, min_interval_ms=settings.snapshot_min_interval_ms
+        )
+
+        def register(server: grpc.aio.Server) -> None:
+            snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(servicer, server)
+
+        name = snapshot_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name
+        yield Service(register, [name])

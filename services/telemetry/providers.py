@@ -1,0 +1,60 @@
+"""OpenTelemetry providers of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_server_interceptor
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client import start_http_server
+
+__all__ = ["Telemetry", "build_telemetry"]
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What a process uses to trace and to count."""
+
+    server_interceptors: Sequence[grpc.aio.ServerInterceptor]
+    client_interceptors: Sequence[grpc.aio.ClientInterceptor]
+    meter: Meter
+    shutdown: Callable[[], None]
+
+
+def build_telemetry(service: str, otlp_endpoint: str | None, metrics_port: int) -> Telemetry:
+    """Make the providers of one process.
+
+    Spans always carry the trace id of the call; they are exported only when `otlp_endpoint` is
+    given. Metrics are served for Prometheus on `metrics_port`, 0 for none.
+    """
+    resource = Resource.create({SERVICE_NAME: service})
+    tracers = TracerProvider(resource=resource)
+    if otlp_endpoint:
+        tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint)))
+    readers = []
+    stop_metrics: Callable[[], None] = lambda: None  # noqa: E731
+    if metrics_port:
+        readers.append(PrometheusMetricReader())
+        server, _thread = start_http_server(metrics_port, addr="127.0.0.1")
+        stop_metrics = server.shutdown
+    meters = MeterProvider(resource=resource, metric_readers=readers)
+
+    def shutdown() -> None:
+        tracers.shutdown()
+        meters.shutdown()
+        stop_metrics()
+
+    return Telemetry(
+        server_interceptors=[aio_server_interceptor(tracer_provider=tracers)],
+        client_interceptors=aio_client_interceptors(tracer_provider=tracers),
+        meter=meters.get_meter("layer"),
+        shutdown=shutdown,
+    )

@@ -1,0 +1,1 @@
+"""The vector store that is searched: Turbopuffer, or the development store that speaks like it."""

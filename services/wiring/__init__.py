@@ -1,0 +1,1 @@
+"""Adapters chosen by settings: the one place that imports the vendors' sides."""
