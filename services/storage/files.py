@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from services.storage import file_listing, file_names
 from services.storage.durable_files import Incoming, fsync_folder, make_folders
 from services.storage.keys import validate_folder, validate_key, validate_listing
-from services.storage.object_store import StoreUnavailableError
+from services.storage.object_store import StoreRefusedError, StoreUnavailableError
 
 __all__ = ["FileObjectStore"]
 
@@ -106,8 +106,10 @@ class FileObjectStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except OSError as error:
+            refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+            kind = StoreRefusedError if refused else StoreUnavailableError
             # strerror, not str: the message names the key and not this machine's folders.
-            raise StoreUnavailableError(f"{what} failed: {error.strerror}") from error
+            raise kind(f"{what} failed: {error.strerror}") from error
 
     def _path(self, key: str) -> Path:
         return self._objects / file_names.path_of(key)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from services.core.errors import ErrorKind, LayerError
 
-__all__ = ["InvalidKeyError", "ObjectStore", "StoreUnavailableError"]
+__all__ = ["InvalidKeyError", "ObjectStore", "StoreRefusedError", "StoreUnavailableError"]
 
 
 class StoreUnavailableError(LayerError):
@@ -18,6 +18,13 @@ class StoreUnavailableError(LayerError):
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorKind.UNAVAILABLE, message)
+
+
+class StoreRefusedError(StoreUnavailableError):
+    """The store answered that it will not: no permission, no bucket, no credentials.
+
+    It had no effect, and trying again changes nothing until a person acts.
+    """
 
 
 class InvalidKeyError(ValueError):
