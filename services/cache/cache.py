@@ -7,7 +7,10 @@ from typing import Protocol
 
 from services.core.errors import ErrorKind, LayerError
 
-__all__ = ["Cache", "CacheUnavailableError"]
+__all__ = ["MAX_VALUE_BYTES", "Cache", "CacheUnavailableError"]
+
+MAX_VALUE_BYTES = 1024 * 1024 - 4096
+"""The longest value that every backend keeps: Aerospike's record of 1 MiB, less its head."""
 
 
 class CacheUnavailableError(LayerError):
@@ -20,7 +23,8 @@ class CacheUnavailableError(LayerError):
 class Cache(Protocol):
     """Bytes under string keys, with optional expiry, shared by the replicas that use it.
 
-    A value over the backend's record limit (1 MiB in Aerospike) is not kept: `put` answers False.
+    A value over the record limit (`MAX_VALUE_BYTES`) is not kept, nor is the older one under its
+    key: `put_many` does not count it, `put_member` answers False.
     Every method may raise `CacheUnavailableError`.
     """
 
@@ -31,7 +35,10 @@ class Cache(Protocol):
     async def put_many(
         self, values: Mapping[str, bytes], *, ttl_seconds: float | None = None
     ) -> int:
-        """Store copies, replacing older ones; how many were kept. None: until evicted."""
+        """Store copies, replacing older ones; how many were kept.
+
+        `ttl_seconds` is above zero; None keeps until evicted.
+        """
         ...
 
     async def delete(self, keys: Sequence[str]) -> None:
@@ -41,7 +48,11 @@ class Cache(Protocol):
     async def put_member(
         self, group: str, member: str, value: bytes, *, ttl_seconds: float
     ) -> bool:
-        """Store a copy as a member of a small group that can be read as a whole."""
+        """Store a copy as a member of a small group that can be read as a whole.
+
+        A backend may keep a group in one record, so the limit holds for all of its members
+        together: False when this one was not kept.
+        """
         ...
 
     async def members(self, group: str) -> Mapping[str, bytes]:

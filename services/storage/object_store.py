@@ -7,7 +7,7 @@ from typing import Protocol
 
 from services.core.errors import ErrorKind, LayerError
 
-__all__ = ["InvalidKeyError", "ObjectStore", "StoreUnavailableError"]
+__all__ = ["InvalidKeyError", "ObjectStore", "StoreRefusedError", "StoreUnavailableError"]
 
 
 class StoreUnavailableError(LayerError):
@@ -20,9 +20,20 @@ class StoreUnavailableError(LayerError):
         super().__init__(ErrorKind.UNAVAILABLE, message)
 
 
+class StoreRefusedError(StoreUnavailableError):
+    """The store answered that it will not: no permission, no bucket, no credentials.
+
+    It had no effect, and trying again changes nothing until a person acts.
+    """
+
+
 class InvalidKeyError(ValueError):
-    """A key that no backend accepts: empty, over 1,024 UTF-8 bytes, or with an empty, `.` or
-    `..` segment, a NUL, or a leading or trailing slash. A defect of the caller, never of a user."""
+    """A key that no backend accepts. A defect of the caller, never of a user.
+
+    Refused: empty, over 1,024 UTF-8 bytes, not encodable as UTF-8, a NUL, a leading or
+    trailing slash, and a segment that is empty, `.`, `..` or over 240 bytes (file names
+    end at 255).
+    """
 
 
 class ObjectStore(Protocol):
@@ -45,12 +56,21 @@ class ObjectStore(Protocol):
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[str]:
         """At most `limit` (1..1000) keys that start with `prefix` and are greater than
-        `start_after`, ascending. One request."""
+        `start_after`, ascending. One request.
+
+        Neither argument has to be a key. Fewer than `limit` keys means there are no more.
+
+        Raises:
+            ValueError: `limit` is out of range.
+        """
         ...
 
     async def list_children(self, prefix: str) -> Sequence[str]:
         """The distinct next path segments below `prefix` (which ends with `/` or is empty),
-        ascending, without slashes. Pages through the store until complete."""
+        ascending, without slashes. Pages through the store until complete.
+
+        With `a/b` and `a/b/c` stored, the children of `a/` are `b`, once.
+        """
         ...
 
     async def delete(self, keys: Sequence[str]) -> None:
