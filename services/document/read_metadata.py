@@ -66,9 +66,11 @@ class ReadMetadata:
         self, namespace: Namespace, metadata: NamespaceMetadata, started_ms: int
     ) -> _Layer:
         stable = not metadata.is_updating
-        newest = await self._reader.newest(namespace)
-        # While the index is updating, the newest body's watermark is the last that is known.
-        stable_as_of = started_ms - self._margin_ms if stable else newest and newest.watermark_ms
+        stable_as_of: int | None = started_ms - self._margin_ms
+        if not stable:
+            # The newest body's watermark is the last that is known for certain.
+            newest = await self._reader.newest(namespace)
+            stable_as_of = newest.watermark_ms if newest else None
         lag = None
         if any(is_vector(metadata.attribute_type(name) or "") for name in metadata.schema):
             body = await self._reader.newest_body(namespace)

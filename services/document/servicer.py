@@ -49,7 +49,9 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
             namespace, [request.doc_id], _attributes(request.include_attributes)
         )
         if not fetched.documents:
-            raise LayerError.not_found(f"namespace {namespace!r} has no document {request.doc_id!r}")
+            raise LayerError.not_found(
+                f"namespace {namespace!r} has no document {request.doc_id!r}"
+            )
         self._record(namespace, fetched.documents, context)
         return _message(fetched.documents[0])
 
@@ -57,9 +59,7 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
         self, request: pb.BatchGetDocumentsRequest, context: _Context
     ) -> pb.BatchGetDocumentsResponse:
         namespace = parse_namespace(request.namespace)
-        fetched = await self._fetch(
-            namespace, request.ids, _attributes(request.include_attributes)
-        )
+        fetched = await self._fetch(namespace, request.ids, _attributes(request.include_attributes))
         self._record(namespace, fetched.documents, context)
         return pb.BatchGetDocumentsResponse(
             documents=[_message(document) for document in fetched.documents],
@@ -94,7 +94,11 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
         if trace_id is None:
             return
         tags, _refused = parse_tags_leniently(
-            [str(value) for name, value in metadata if name in ("x-hevlayer-tags", "x-hevlayer-tag")]
+            [
+                str(value)
+                for name, value in metadata
+                if name in ("x-hevlayer-tags", "x-hevlayer-tag")
+            ]
         )
         now_ns = self._clock.now_ns()
         self._recorder.record(

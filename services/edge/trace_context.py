@@ -11,7 +11,9 @@ __all__ = ["TRACE_ORIGIN_METADATA", "caller_trace_id"]
 TRACE_ORIGIN_METADATA: Final = "x-layer-trace-origin"
 """Set to `minted` by the gateway when the caller sent no trace of its own."""
 
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 
 
 def caller_trace_id(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:

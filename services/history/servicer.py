@@ -74,7 +74,8 @@ def _body_message(body: SnapshotBody) -> pb.SnapshotBody:
         row_count=body.row_count,
         fields=[
             pb.FieldHistogram(
-                name=field.name, values=[pb.ValueCount(v=value.v, n=value.n) for value in field.values]
+                name=field.name,
+                values=[pb.ValueCount(v=value.v, n=value.n) for value in field.values],
             )
             for field in body.fields
         ],

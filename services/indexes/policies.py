@@ -46,9 +46,7 @@ class Policies:
         for position in sorted(self._views):
             for namespace, policy in self._views[position].policies.items():
                 is_stored = position == len(self._sources) - 1
-                merged[namespace] = (
-                    _over(policy, merged.get(namespace)) if is_stored else policy
-                )
+                merged[namespace] = _over(policy, merged.get(namespace)) if is_stored else policy
         return merged
 
     async def get(self, namespace: Namespace) -> SnapshotPolicy | None:

@@ -1,4 +1,4 @@
-"""A namespace's snapshot policy, the `Index` resource that declares one, and where they come from."""
+"""A namespace's snapshot policy, and the `Index` resource that declares one."""
 
 from __future__ import annotations
 

@@ -56,9 +56,7 @@ class StoredPolicies:
             if data is None:
                 return
             try:
-                namespace = parse_namespace(
-                    key.removeprefix(policy_prefix()).removesuffix(".json")
-                )
+                namespace = parse_namespace(key.removeprefix(policy_prefix()).removesuffix(".json"))
                 policies[namespace] = _decode(namespace, data)
             except Exception as error:  # noqa: BLE001 - any bad object is reported, none stops the rest
                 problems.append(PolicyProblem(key, str(error)))

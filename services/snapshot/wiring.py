@@ -72,9 +72,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             writer=automatic,
             clock=clock,
             random_source=random.Random(),  # noqa: S311 - jitter, not a secret
-            intervals=PollIntervals(
-                settings.watch_updating_seconds, settings.watch_stable_seconds
-            ),
+            intervals=PollIntervals(settings.watch_updating_seconds, settings.watch_stable_seconds),
             reconcile_seconds=1.0,
         )
         jobs = JobBook()

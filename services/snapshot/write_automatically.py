@@ -117,7 +117,9 @@ class AutomaticWriter:
         present = _present(poll.metadata, policy.facet_fields)
         counts = await self._scan.count(policy.namespace, present, page_size=_PAGE_SIZE)
         # A field that no document has yet is complete: it has no values.
-        absent = {name: {} for name in policy.facet_fields if name not in present}
+        absent: dict[str, dict[str, int]] = {
+            name: {} for name in policy.facet_fields if name not in present
+        }
         body = counts.with_fields(absent).body(policy.namespace, poll.watermark_ms)
         newest = await self._reader.newest(policy.namespace)
         if newest is not None and newest.sha == body.sha:

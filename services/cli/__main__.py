@@ -1,0 +1,59 @@
+"""The `layer` command: the stack on one machine, and each server by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import Final
+
+import typer
+from rich.console import Console
+
+from services.cli.stack import StackSettings
+from services.cli.up import up as run_stack
+from services.edge.settings import load_settings
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="A search history plane beside Turbopuffer: snapshots, search history, clickstream.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+SERVERS: Final = {
+    "gateway": "Envoy, which every client talks to.",
+    "snapshot": "SnapshotService: jobs, policy, watcher, retention.",
+    "history": "HistoryService: history, bodies, activity.",
+    "searchlog": "SearchLogService: search history and clickstream.",
+    "document": "DocumentService: documents and metadata.",
+    "devstore": "The development upstream. Not for production.",
+}
+
+
+@app.command()
+def up() -> None:
+    """Start the whole stack on this machine, with sample data, until Ctrl-C."""
+    settings = load_settings(StackSettings)
+    raise typer.Exit(asyncio.run(run_stack(settings, Console())))
+
+
+def _add_server(name: str, description: str) -> None:
+    def run() -> None:
+        # Imported on use: a server's image need not hold the others' dependencies.
+        importlib.import_module(f"services.{name}.__main__").main()
+
+    app.command(name=name, help=description)(run)
+
+
+for _name, _description in SERVERS.items():
+    _add_server(_name, _description)
+
+
+def main() -> None:
+    """Entry point of the `layer` script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The object store, the cache and the upstream that the settings name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from services.cache.aerospike_cache import AerospikeCache, AerospikeSettings
+from services.cache.best_effort import BestEffortCache
+from services.cache.cache import Cache
+from services.cache.lmdb_cache import LmdbCache
+from services.cache.no_cache import NoCache
+from services.core.clock import Clock
+from services.edge.settings import ServerSettings, load_settings
+from services.storage.files import FileObjectStore
+from services.storage.object_store import ObjectStore
+from services.storage.retrying import RetryingObjectStore
+from services.storage.s3 import S3ObjectStore, S3Settings
+from services.upstream.turbopuffer_store import TurbopufferSettings, TurbopufferVectorStore
+from services.upstream.vector_store import VectorStore
+
+__all__ = ["StoreSettings", "open_cache", "open_object_store", "open_upstream"]
+
+_MEBIBYTE: Final = 1024 * 1024
+
+
+class StoreSettings(ServerSettings):
+    """Where a service keeps and caches."""
+
+    object_store: str = Field(
+        pattern=r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]+(/.*)?)$",
+        description="`s3://bucket/prefix`, or `file:///folder` on one machine.",
+    )
+    s3_endpoint_url: str | None = Field(
+        None, description="Another S3 than Amazon's, such as `http://127.0.0.1:9000`."
+    )
+    s3_region: str | None = Field(None, description="The bucket's region.")
+    cache: str = Field(
+        "none",
+        pattern=r"^(none|lmdb:///.+|aerospike://[^/]+/[A-Za-z0-9_-]+)$",
+        description="`aerospike://host:port,host:port/namespace`, `lmdb:///folder` on one "
+        "machine, or `none`.",
+    )
+    cache_mebibytes: int = Field(
+        1024, ge=64, description="Size of an LMDB cache; the same for all that share it."
+    )
+
+
+@asynccontextmanager
+async def open_object_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[ObjectStore]:
+    """The object store, with retries."""
+    parts = urlsplit(settings.object_store)
+    raw: FileObjectStore | S3ObjectStore
+    if parts.scheme == "file":
+        raw = FileObjectStore(Path(parts.path))
+    else:
+        raw = S3ObjectStore(
+            S3Settings(
+                bucket=parts.netloc,
+                endpoint_url=settings.s3_endpoint_url,
+                region=settings.s3_region,
+                prefix=parts.path.strip("/"),
+            )
+        )
+    async with raw:
+        rng = random.Random()  # noqa: S311 - jitter, not a secret
+        yield RetryingObjectStore(raw, clock=clock, rng=rng)
+
+
+@asynccontextmanager
+async def open_cache(settings: StoreSettings, clock: Clock) -> AsyncIterator[Cache]:
+    """The cache, whose failures are misses."""
+    parts = urlsplit(settings.cache)
+    if not parts.scheme:
+        yield NoCache()
+        return
+    raw: LmdbCache | AerospikeCache
+    if parts.scheme == "lmdb":
+        size = settings.cache_mebibytes * _MEBIBYTE
+        raw = LmdbCache(Path(parts.path), map_size_bytes=size, clock=clock)
+    else:
+        aerospike = AerospikeSettings(hosts=parts.netloc, namespace=parts.path.strip("/"))
+        raw = AerospikeCache(aerospike, clock=clock)
+    async with raw:
+        yield BestEffortCache(raw, clock=clock)
+
+
+def open_upstream() -> AbstractAsyncContextManager[VectorStore]:
+    """Turbopuffer, or whatever speaks like it under `TURBOPUFFER_BASE_URL`."""
+    return TurbopufferVectorStore.open(load_settings(TurbopufferSettings))
