@@ -16,7 +16,8 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 GEN = ROOT / "gen"
-PROTO = ROOT / "proto"
+GENERATED = (ROOT / "proto", ROOT / "third_party" / "envoy")
+"""Roots whose files are generated; the Google APIs come as a package."""
 GOOGLEAPIS = ROOT / "third_party" / "googleapis"
 
 
@@ -26,11 +27,13 @@ def generate(into: Path) -> None:
     Raises:
         SystemExit: a generator failed; it has said why.
     """
-    sources = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
+    sources = sorted(
+        str(path.relative_to(root)) for root in GENERATED for path in root.rglob("*.proto")
+    )
     bin_folder = Path(sys.executable).parent
     arguments = [
         "protoc",
-        f"-I{PROTO}",
+        *(f"-I{root}" for root in GENERATED),
         f"-I{GOOGLEAPIS}",
         f"-I{Path(protoc.__file__).parent / '_proto'}",
         f"--plugin=protoc-gen-mypy={bin_folder / 'protoc-gen-mypy'}",

@@ -76,7 +76,9 @@ function envoy_on_request(handle)
   end
 end
 
-local internal_headers = { "grpc-status", "grpc-message", "x-error-code", "x-http-status" }
+local internal_headers = {
+  "grpc-status", "grpc-message", "grpc-accept-encoding", "x-error-code", "x-http-status",
+}
 
 -- Replaces the whole answer. Objects taken before body() are dead after it, so headers are read
 -- by the caller and taken anew here.
@@ -124,6 +126,11 @@ function envoy_on_response(handle)
 
   local body = handle:body(true)
   local text = body:getBytes(0, body:length())
+  -- The transcoder's own refusal of a value of the wrong type, in a body that is valid JSON.
+  if text:match('^{"error":"bad_request","message":"[%w_.%[%]]+: invalid value ') then
+    answer(handle, "422", (text:gsub("bad_request", "validation_error", 1)))
+    return
+  end
   -- A stream may fail after its first message; nothing has left yet, so the caller still gets
   -- a true error and not half an array.
   local trailers = handle:trailers()

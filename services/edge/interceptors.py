@@ -125,7 +125,7 @@ async def _leave(error: Exception, context: ServicerContext[Any, Any], method: s
         raise error
     if isinstance(error, LayerError):
         kind, message = error.kind, error.message
-        if error.__cause__ is not None:
+        if error.__cause__ is not None and kind is not ErrorKind.VALIDATION:
             _logger.warning(
                 "call failed",
                 extra={"method": method, "error": kind.value, "cause": repr(error.__cause__)},
