@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +17,7 @@ __all__ = ["FacetCounter", "FacetCounts", "value_text"]
 
 Scalar = str | int | float | bool
 _ID: Final = "id"
+_UNNAMEABLE: Final = re.compile(r'["\\\x00-\x1f]')
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,7 @@ class FacetCounter:
         self._fields = tuple(fields)
         self._counters: list[Counter[Any]] = [Counter() for _ in self._fields]
         self._row_count = 0
-        # Attribute names may be anything, so columns are numbered and renamed.
-        columns = [(f"column_{position}", Any, None) for position in range(len(self._fields))]
-        names = {f"column_{p}": name for p, name in enumerate(self._fields) if name != _ID}
-        row = msgspec.defstruct(
-            "Row", [("id", Any), *columns], rename=names, gc=False, forbid_unknown_fields=False
-        )
-        page = msgspec.defstruct("Page", [("rows", list[row])])  # type: ignore[valid-type]
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(page)
+        self._decoder, self._id, self._columns = _page_decoder(self._fields)
 
     @property
     def row_count(self) -> int:
@@ -77,10 +73,9 @@ class FacetCounter:
         if not rows:
             return 0, None
         self._row_count += len(rows)
-        for position, name in enumerate(self._fields):
-            column = _ID if name == _ID else f"column_{position}"
-            _count(self._counters[position], [getattr(row, column) for row in rows])
-        return len(rows), rows[-1].id
+        for counter, column in zip(self._counters, self._columns, strict=True):
+            _count(counter, [column(row) for row in rows])
+        return len(rows), self._id(rows[-1])
 
     def result(self) -> FacetCounts:
         """The counts so far, as `v` and `n` of a body."""
@@ -92,6 +87,31 @@ class FacetCounter:
             else:
                 counts[name] = {value_text(value): n for value, n in counter.items()}
         return FacetCounts(self._row_count, counts, over_cap)
+
+
+_Column = Callable[[Any], Any]
+
+
+def _page_decoder(
+    fields: Sequence[str],
+) -> tuple[msgspec.json.Decoder[Any], _Column, Sequence[_Column]]:
+    """How to decode a page, and how to take a row's id and its columns."""
+    if any(_UNNAMEABLE.search(name) for name in fields):
+        # msgspec has no struct for such names; they are rare enough for a dict a row.
+        page = msgspec.defstruct("Page", [("rows", list[dict[str, Any]])])
+        return (
+            msgspec.json.Decoder(page),
+            itemgetter(_ID),
+            [lambda row, name=name: row.get(name) for name in fields],
+        )
+    # Attribute names need not be identifiers, so columns are numbered and renamed.
+    columns = {f"column_{at}": name for at, name in enumerate(fields) if name != _ID}
+    row = msgspec.defstruct(
+        "Row", [(_ID, Any), *((column, Any, None) for column in columns)], rename=columns, gc=False
+    )
+    page = msgspec.defstruct("Page", [("rows", list[row])])  # type: ignore[valid-type]
+    names = [_ID if name == _ID else f"column_{at}" for at, name in enumerate(fields)]
+    return msgspec.json.Decoder(page), attrgetter(_ID), [attrgetter(name) for name in names]
 
 
 def _count(counter: Counter[Any], column: list[Any]) -> None:

@@ -1,0 +1,88 @@
+"""The snapshot service's parts over memory stores and a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from services.archive.read_snapshots import SnapshotReader
+from services.archive.write_snapshot import SnapshotWriter
+from services.cache.no_cache import NoCache
+from services.core.ids import Namespace
+from services.indexes.policy import SnapshotPolicy
+from services.snapshot.create_snapshot import CreateSnapshot
+from services.snapshot.job_book import JobBook
+from services.snapshot.model import JobStatus, SnapshotJob, SnapshotRequest, Source
+from services.snapshot.retention import Retention
+from services.snapshot.scan_origin import OriginScan
+from services.snapshot.watermarks import Watermarks
+from services.snapshot.write_automatically import AutomaticWriter
+from services.storage.counting import CountingObjectStore
+from tests.doubles.fake_clock import FakeClock
+from tests.doubles.memory_object_store import MemoryObjectStore
+from tests.doubles.table_store import TableVectorStore
+
+NS = Namespace("products")
+
+
+class SnapshotHarness:
+    """Everything that `wiring` makes, within reach of a test."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.clock = FakeClock()
+        self.upstream = TableVectorStore(NS, rows)
+        self.store = CountingObjectStore(MemoryObjectStore())
+        self.reader = SnapshotReader(self.store, NoCache())
+        self.writer = SnapshotWriter(self.store, NoCache())
+        self.jobs = JobBook()
+        self._ids = iter(range(1_000_000))
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what a process keeps in memory."""
+        self.watermarks = Watermarks(self.upstream, self.clock, margin_ms=500, wait_seconds=30)
+        scan = OriginScan(self.upstream)
+        self.automatic = AutomaticWriter(
+            watermarks=self.watermarks,
+            scan=scan,
+            reader=self.reader,
+            writer=self.writer,
+            retention=Retention(self.store, self.clock),
+            clock=self.clock,
+            min_interval_ms=0,
+        )
+        self.create = CreateSnapshot(
+            jobs=self.jobs,
+            reader=self.reader,
+            writer=self.writer,
+            watermarks=self.watermarks,
+            scan=scan,
+            clock=self.clock,
+            new_id=lambda: f"job-{next(self._ids)}",
+        )
+
+    @property
+    def now_ms(self) -> int:
+        return self.clock.now_ns() // 1_000_000
+
+    async def run_job(
+        self,
+        field: str,
+        source: Source = Source.AUTO,
+        filters: object | None = None,
+        page_size: int = 1000,
+    ) -> SnapshotJob:
+        """Start a job and wait until it has ended."""
+        request = SnapshotRequest(NS, field, source, filters, page_size)
+        job = await self.create(request)
+        while (job := self.jobs.get(NS, job.id)).status is JobStatus.RUNNING:
+            await self.clock_tick()
+        return job
+
+    async def clock_tick(self) -> None:
+        """Let other tasks run."""
+        await asyncio.sleep(0.001)
+
+
+def policy(*fields: str, interval_ms: int = 0, retention_ms: int | None = None) -> SnapshotPolicy:
+    return SnapshotPolicy(NS, fields, interval_ms, retention_ms)
