@@ -15,7 +15,7 @@ _UNITS_MS: Final = {
     "s": 1_000,
     "ms": 1,
 }
-_DURATION = re.compile(r"(\d{1,12})(ms|s|m|h|d|w)")
+_DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d|w)")
 _LONGEST_MS: Final = 3_652_500 * 86_400_000
 """10,000 years: sums with a time in milliseconds stay in 64 bits."""
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc.aio import ServerInterceptor, ServicerContext
 
 from services.core.errors import ErrorKind, LayerError
@@ -65,13 +66,21 @@ class ApiKeyInterceptor(ServerInterceptor):
 
 
 def _wrapped(handler: Handler, method: str) -> Handler:
-    """The same handler, with failures translated."""
+    """The same handler, with failures translated.
+
+    A single request is deserialized in here, so that one which nests deeper than protobuf reads
+    is the caller's fault and not ours.
+    """
+    deserializer = handler.request_deserializer
+    parse = _parser(deserializer) if not handler.request_streaming else _unchanged
+    if not handler.request_streaming:
+        deserializer = None
     if handler.response_streaming:
         inner_stream = handler.unary_stream or handler.stream_stream
 
         async def stream(request: Any, context: ServicerContext[Any, Any]) -> AsyncIterator[Any]:  # noqa: ANN401
             try:
-                async for response in inner_stream(request, context):
+                async for response in inner_stream(parse(request), context):
                     yield response
             except Exception as error:  # noqa: BLE001 - the outermost frame: everything ends here
                 await _leave(error, context, method)
@@ -81,13 +90,13 @@ def _wrapped(handler: Handler, method: str) -> Handler:
             if handler.request_streaming
             else grpc.unary_stream_rpc_method_handler
         )
-        return make(stream, handler.request_deserializer, handler.response_serializer)
+        return make(stream, deserializer, handler.response_serializer)
 
     inner_unary = handler.unary_unary or handler.stream_unary
 
     async def unary(request: Any, context: ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
         try:
-            return await inner_unary(request, context)
+            return await inner_unary(parse(request), context)
         except Exception as error:  # noqa: BLE001 - the outermost frame: everything ends here
             await _leave(error, context, method)
 
@@ -96,7 +105,21 @@ def _wrapped(handler: Handler, method: str) -> Handler:
         if handler.request_streaming
         else grpc.unary_unary_rpc_method_handler
     )
-    return make_unary(unary, handler.request_deserializer, handler.response_serializer)
+    return make_unary(unary, deserializer, handler.response_serializer)
+
+
+def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def parse(data: bytes) -> Any:  # noqa: ANN401 - any request message
+        try:
+            return deserialize(data)
+        except DecodeError as error:
+            raise LayerError.validation("the request is malformed or nests too deep") from error
+
+    return parse
+
+
+def _unchanged(request: Any) -> Any:  # noqa: ANN401 - an iterator of requests
+    return request
 
 
 def _refusing(handler: Handler) -> Handler:

@@ -15,8 +15,8 @@ __all__ = ["MAX_DEPTH", "SAFE_INTEGER", "from_value", "to_struct"]
 SAFE_INTEGER: Final = 2**53
 """The largest integer below which a double holds every integer."""
 
-MAX_DEPTH: Final = 64
-"""Nesting of a value in a request."""
+MAX_DEPTH: Final = 40
+"""Nesting of a value in a request. Protobuf itself reads messages 100 deep; a list is two."""
 
 
 def from_value(value: struct_pb2.Value, what: str) -> object | None:
