@@ -54,24 +54,19 @@ class ScriptedS3Server:
         await self._server.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        length, expects = await self._read_head(reader)
+        await self._read_request(reader)
         self.requests += 1
         if not self.answers:
             self._silent.add(writer)
             return
-        if expects:
-            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        await reader.readexactly(length)
         writer.write(self.answers.popleft())
         await writer.drain()
         writer.close()
 
-    async def _read_head(self, reader: asyncio.StreamReader) -> tuple[int, bool]:
-        """The length of the request's body, and whether its sender waits to be told to send."""
-        length, expects = 0, False
+    async def _read_request(self, reader: asyncio.StreamReader) -> None:
+        length = 0
         while (line := await reader.readline()) not in (b"\r\n", b""):
             name, _, value = line.decode().lower().partition(":")
             if name == "content-length":
                 length = int(value)
-            expects |= name == "expect"
-        return length, expects
+        await reader.readexactly(length)

@@ -1,6 +1,7 @@
 """Uses an LMDB cache until it is killed; prints each key that was kept.
 
 python -m tests.faults.lmdb_program FOLDER NAME
+python -m tests.faults.lmdb_program FOLDER --read     (stays in the middle of a read)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 from services.cache.lmdb_cache import LmdbCache
+from services.cache.lmdb_environment import LmdbEnvironment
 from services.core.clock import SystemClock
 
 MAP_BYTES = 16 << 20
@@ -37,5 +39,16 @@ async def main(folder: Path, name: str) -> None:
             print(key, flush=True)
 
 
+def read(folder: Path) -> None:
+    opened = LmdbEnvironment(folder, map_size_bytes=MAP_BYTES).open()
+    with opened.env.begin() as txn:
+        assert txn.stat(opened.records)["entries"] > 0
+        print("reading", flush=True)
+        sys.stdin.read()
+
+
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    if sys.argv[2] == "--read":
+        read(Path(sys.argv[1]))
+    else:
+        asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
