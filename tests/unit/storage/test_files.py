@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,42 @@ async def test_listing_opens_no_folder_before_its_start_or_after_its_end(
     assert page == [f"days/{number}/x" for number in range(11, 11 + limit)]
     # The start's own folder may hold more keys after it.
     assert opened == ["days.d", *(f"days.d/{number}.d" for number in range(10, 11 + limit))]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads descriptors' paths in /proc")
+@pytest.mark.parametrize("if_absent", [True, False])
+async def test_an_acknowledged_put_is_durable_with_its_folders(
+    tmp_path: Path, if_absent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, link, replace = os.fsync, os.link, os.replace
+
+    def recording_fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        steps.append(f"fsync {'body' if path.is_file() else path.relative_to(tmp_path)}")
+        fsync(descriptor)
+
+    def recording_link(source: Path, target: Path) -> None:
+        steps.append("place")
+        link(source, target)
+
+    def recording_replace(source: Path, target: Path) -> None:
+        steps.append("place")
+        replace(source, target)
+
+    async with FileObjectStore(tmp_path) as store:
+        monkeypatch.setattr(os, "fsync", recording_fsync)
+        monkeypatch.setattr(os, "link", recording_link)
+        monkeypatch.setattr(os, "replace", recording_replace)
+        await store.put("a/b/c", b"body", if_absent=if_absent)
+        folders = ["fsync objects/a.d", "fsync objects"]
+        assert steps == ["fsync body", *folders, "place", "fsync objects/a.d/b.d"]
+        steps.clear()
+        await store.put("a/b/d", b"body", if_absent=if_absent)
+        assert steps == ["fsync body", "place", "fsync objects/a.d/b.d"]
+        steps.clear()
+        assert await store.put("a/b/d", b"body", if_absent=True) is False
+        assert steps == ["fsync objects/a.d/b.d"]
+        steps.clear()
+        await store.delete(["a/b/c"])
+        assert steps == ["fsync objects/a.d/b.d"]
