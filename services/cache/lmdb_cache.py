@@ -210,7 +210,6 @@ class LmdbCache:
             with opened.env.begin() as txn:
                 if lmdb_tables.fraction_used(opened, txn, more_bytes) <= _FULL:
                     return
-            opened.env.reader_check()
             self._evict(opened)
 
     def _evict(self, opened: OpenEnvironment) -> None:
@@ -240,7 +239,9 @@ class LmdbCache:
         self, opened: OpenEnvironment, work: Callable[[OpenEnvironment], _T]
     ) -> _T:
         try:
-            self._evict(opened)
+            # A reader that was killed keeps every page that was freed since from use.
+            if not opened.env.reader_check():
+                self._evict(opened)
             return work(opened)
         except lmdb.Error as error:
             # A map too full even for deletes stays so: only new files help.

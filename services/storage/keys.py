@@ -14,8 +14,8 @@ __all__ = [
     "validate_listing",
 ]
 
-MAX_KEY_BYTES = 1024
-"""S3's limit."""
+MAX_KEY_BYTES = 900
+"""S3's limit is 1,024; the rest is for the folder of a shared bucket."""
 
 MAX_SEGMENT_BYTES = 240
 """File systems allow 255 bytes a name; the rest is room for the file store's own marks."""

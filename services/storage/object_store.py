@@ -30,7 +30,7 @@ class StoreRefusedError(StoreUnavailableError):
 class InvalidKeyError(ValueError):
     """A key that no backend accepts. A defect of the caller, never of a user.
 
-    Refused: empty, over 1,024 UTF-8 bytes, not encodable as UTF-8, a NUL, a leading or
+    Refused: empty, over 900 UTF-8 bytes, not encodable as UTF-8, a NUL, a leading or
     trailing slash, and a segment that is empty, `.`, `..` or over 240 bytes (file names
     end at 255).
     """

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Self
 import aioboto3
 from aiobotocore.config import AioConfig
 from botocore.exceptions import ClientError
+from botocore.handlers import add_expect_header
 
-from services.storage.keys import validate_folder, validate_key, validate_listing
+from services.storage.keys import MAX_KEY_BYTES, validate_folder, validate_key, validate_listing
 from services.storage.object_store import StoreRefusedError, StoreUnavailableError
 from services.storage.s3_errors import is_missing_key, lost_condition, translated
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["S3ObjectStore", "S3Settings"]
 
 _KEYS_PER_DELETE = 1000
+_MAX_PREFIX_BYTES = 1024 - MAX_KEY_BYTES
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class S3ObjectStore:
         self._bucket = settings.bucket
         folder = settings.prefix.strip("/")
         self._prefix = f"{folder}/" if folder else ""
+        if len(self._prefix.encode()) > _MAX_PREFIX_BYTES:
+            raise ValueError(f"s3 prefix must be at most {_MAX_PREFIX_BYTES - 1} bytes")
         self._resources = AsyncExitStack()
         self._opened_client: S3Client | None = None
 
@@ -75,9 +79,13 @@ class S3ObjectStore:
             )
             async with translated("open", self._settings.request_timeout_seconds):
                 try:
-                    self._opened_client = await self._resources.enter_async_context(client)
+                    opened = await self._resources.enter_async_context(client)
                 except ValueError as error:
                     raise StoreRefusedError("s3 endpoint url is not valid") from error
+            # Asking leave to send a body costs every put a round trip, and the wait for the
+            # leave is under no read timeout. These bodies are small and sent again at will.
+            opened.meta.events.unregister("before-call.s3", add_expect_header)
+            self._opened_client = opened
 
     async def close(self) -> None:
         """Close the connections."""

@@ -163,10 +163,10 @@ async def test_children_vanish_with_their_last_object(store: ObjectStore) -> Non
 
 
 async def test_longest_keys_are_accepted(store: ObjectStore) -> None:
-    wide = "/".join(["s" * 240] * 4 + ["t" * 60])
+    wide = "/".join(["s" * 240] * 3 + ["t" * 177])
     long_name = "é" * 119 + ".d"
     await put_all(store, [wide, long_name])
-    assert len(wide) == 1024
+    assert len(wide) == 900
     assert list(await store.list("")) == [wide, long_name]
     assert await store.get(long_name) == long_name.encode()
 
@@ -175,7 +175,7 @@ async def test_longest_keys_are_accepted(store: ObjectStore) -> None:
     "key",
     [
         *("", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a/.", "a\0b", "\ud800"),
-        *("x" * 241, "/".join(["x" * 200] * 6)),
+        *("x" * 241, "/".join(["xx"] * 300) + "xx"),
     ],
     ids=ascii,
 )

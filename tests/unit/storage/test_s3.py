@@ -1,0 +1,199 @@
+"""What the S3 adapter makes of S3's bad answers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+import aioboto3
+import pytest
+
+from services.storage.object_store import ObjectStore, StoreRefusedError, StoreUnavailableError
+from services.storage.s3 import S3ObjectStore, S3Settings
+from tests.doubles.scripted_s3_server import ScriptedS3Server, s3_error, torn
+
+SESSION = aioboto3.Session("access-key", "secret-key", region_name="us-east-1")
+SETTINGS = S3Settings(
+    bucket="bucket",
+    prefix="shared/place/",
+    connect_timeout_seconds=0.2,
+    read_timeout_seconds=0.2,
+    request_timeout_seconds=2,
+)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedS3Server]:
+    async with ScriptedS3Server() as server:
+        yield server
+
+
+@pytest.fixture
+async def store(server: ScriptedS3Server) -> AsyncIterator[S3ObjectStore]:
+    settings = replace(SETTINGS, endpoint_url=server.url)
+    async with S3ObjectStore(settings, session=SESSION) as store:
+        yield store
+
+
+CALLS: dict[str, Callable[[ObjectStore], Awaitable[object]]] = {
+    "get": lambda store: store.get("a/b"),
+    "put": lambda store: store.put("a/b", b"body"),
+    "put if absent": lambda store: store.put("a/b", b"body", if_absent=True),
+    "list": lambda store: store.list("a/"),
+    "list children": lambda store: store.list_children("a/"),
+    "delete": lambda store: store.delete(["a/b"]),
+}
+every_call = pytest.mark.parametrize("call", list(CALLS.values()), ids=list(CALLS))
+
+
+@every_call
+@pytest.mark.parametrize(
+    ("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (429, "TooMany")]
+)
+async def test_trouble_is_unavailable_and_not_repeated_here(
+    server: ScriptedS3Server,
+    store: ObjectStore,
+    call: Callable[[ObjectStore], Awaitable[object]],
+    status: int,
+    code: str,
+) -> None:
+    server.answers.append(s3_error(status, code))
+    with pytest.raises(StoreUnavailableError, match=f"a/.* failed: {code}") as raised:
+        await call(store)
+    assert not isinstance(raised.value, StoreRefusedError)
+    assert "secret" not in raised.value.message
+    assert server.requests == 1
+
+
+@every_call
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "AccessDenied"),
+        (404, "NoSuchBucket"),
+        (400, "ExpiredToken"),
+        (501, "NotImplemented"),
+    ],
+)
+async def test_refusals_are_told_apart(
+    server: ScriptedS3Server,
+    store: ObjectStore,
+    call: Callable[[ObjectStore], Awaitable[object]],
+    status: int,
+    code: str,
+) -> None:
+    server.answers.append(s3_error(status, code))
+    with pytest.raises(StoreRefusedError, match=code):
+        await call(store)
+
+
+@every_call
+async def test_silence_is_unavailable(
+    server: ScriptedS3Server, store: ObjectStore, call: Callable[[ObjectStore], Awaitable[object]]
+) -> None:
+    with pytest.raises(StoreUnavailableError, match="ReadTimeoutError"):
+        await call(store)
+    assert server.requests == 1
+
+
+async def test_a_torn_body_is_unavailable(server: ScriptedS3Server, store: ObjectStore) -> None:
+    server.answers.append(torn(bytes(100_000)))
+    with pytest.raises(StoreUnavailableError):
+        await store.get("a/b")
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "404"])
+async def test_both_codes_of_a_missing_key_are_none(
+    server: ScriptedS3Server, store: ObjectStore, code: str
+) -> None:
+    server.answers.append(s3_error(404, code))
+    assert await store.get("a/b") is None
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "412"])
+async def test_a_failed_condition_is_false(
+    server: ScriptedS3Server, store: ObjectStore, code: str
+) -> None:
+    server.answers.append(s3_error(412, code))
+    assert await store.put("a/b", b"", if_absent=True) is False
+
+
+async def test_a_conflict_asks_to_try_again(server: ScriptedS3Server, store: ObjectStore) -> None:
+    server.answers.append(s3_error(409, "ConditionalRequestConflict"))
+    with pytest.raises(StoreUnavailableError) as raised:
+        await store.put("a/b", b"", if_absent=True)
+    assert not isinstance(raised.value, StoreRefusedError)
+
+
+async def test_keys_that_were_not_deleted_are_an_error(
+    server: ScriptedS3Server, store: ObjectStore
+) -> None:
+    server.ok(
+        b"<DeleteResult><Error><Key>shared/place/a/c</Key><Code>InternalError</Code>"
+        b"</Error></DeleteResult>"
+    )
+    with pytest.raises(StoreUnavailableError, match="all but 1 of 2 keys: a/c: InternalError"):
+        await store.delete(["a/b", "a/c"])
+
+
+async def test_a_short_page_that_has_more_is_read_on(
+    server: ScriptedS3Server, store: ObjectStore
+) -> None:
+    page = "<ListBucketResult><IsTruncated>{}</IsTruncated>{}</ListBucketResult>"
+    item = "<Contents><Key>shared/place/{}</Key></Contents>"
+    server.ok(page.format("true", item.format("a")).encode())
+    server.ok(page.format("false", item.format("b")).encode())
+    assert await store.list("", limit=3) == ["a", "b"]
+    assert server.requests == 2
+
+
+async def test_a_request_has_a_time_limit_as_a_whole(server: ScriptedS3Server) -> None:
+    settings = replace(
+        SETTINGS,
+        endpoint_url=server.url,
+        read_timeout_seconds=30,
+        request_timeout_seconds=0.1,
+        max_connections=1,
+    )
+    async with S3ObjectStore(settings, session=SESSION) as store:
+        # The second waits for the only connection.
+        answers = await asyncio.gather(*(store.get("a") for _ in range(2)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreUnavailableError] * 2
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    settings = replace(SETTINGS, endpoint_url=f"http://127.0.0.1:{port}")
+    async with S3ObjectStore(settings, session=SESSION) as store:
+        with pytest.raises(StoreUnavailableError, match="EndpointConnectionError"):
+            await store.get("a/b")
+
+
+async def test_no_credentials_are_a_refusal(
+    server: ScriptedS3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    settings = replace(SETTINGS, endpoint_url=server.url, region="us-east-1")
+    async with S3ObjectStore(settings) as store:
+        with pytest.raises(StoreRefusedError, match="NoCredentialsError"):
+            await store.get("a/b")
+
+
+async def test_an_endpoint_that_is_no_url_is_refused() -> None:
+    store = S3ObjectStore(replace(SETTINGS, endpoint_url="nonsense"), session=SESSION)
+    with pytest.raises(StoreRefusedError, match="endpoint"):
+        await store.open()
+
+
+async def test_a_store_that_is_not_open_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailableError, match="not open"):
+        await S3ObjectStore(SETTINGS, session=SESSION).get("a/b")
+
+
+def test_a_prefix_must_leave_room_for_keys() -> None:
+    S3ObjectStore(replace(SETTINGS, prefix="p" * 123), session=SESSION)
+    with pytest.raises(ValueError, match="123 bytes"):
+        S3ObjectStore(replace(SETTINGS, prefix="p" * 124), session=SESSION)
