@@ -110,4 +110,4 @@ def _matches(row: dict[str, Any], filters: Any) -> bool:
     if operator == "In":
         return row.get(name) in value
     assert operator == "Eq"
-    return row.get(name) == value
+    return bool(row.get(name) == value)

@@ -76,9 +76,11 @@ async def test_a_stream_that_fails_midway_says_so() -> None:
     async with serving(lambda: LayerError.not_found("gone")) as channel:
         stub = history_pb2_grpc.HistoryServiceStub(channel)
         call = stub.ListHistory(pb.ListHistoryRequest())
-        assert (await call.read()).sha == "one"
+        received = []
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await call.read()
+            async for entry in call:
+                received.append(entry.sha)
+        assert received == ["one"]
     assert failed.value.code() is grpc.StatusCode.NOT_FOUND
 
 
@@ -116,7 +118,9 @@ async def test_each_of_the_keys_opens() -> None:
 
 async def test_a_request_that_cannot_be_read_is_the_callers_fault() -> None:
     async with serving(RuntimeError) as channel:
-        send = channel.unary_unary("/layer.history.v2.HistoryService/GetSnapshot")
+        send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/layer.history.v2.HistoryService/GetSnapshot"
+        )
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await send(b"\xff\xff")
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,6 +1,7 @@
 """JSON values through protobuf's doubles."""
 
 import json
+from typing import Any
 
 import pytest
 from google.protobuf import json_format, struct_pb2
@@ -21,7 +22,7 @@ json_values = st.recursive(
 )
 
 
-def value_of(data: object) -> struct_pb2.Value:
+def value_of(data: Any) -> struct_pb2.Value:
     return json_format.ParseDict(data, struct_pb2.Value())
 
 
