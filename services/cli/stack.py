@@ -71,7 +71,13 @@ class _Process:
 class Stack:
     """Starts the processes in the order of their needs and knows when each is ready."""
 
-    def __init__(self, settings: StackSettings) -> None:
+    def __init__(
+        self, settings: StackSettings, overrides: Mapping[str, str] | None = None
+    ) -> None:
+        """Args:
+        settings: ports and folders.
+        overrides: variables for the children that win over everything.
+        """
         data = settings.data_dir.resolve()
         self._settings = settings
         self._processes = {
@@ -87,7 +93,8 @@ class Stack:
                 _Process("gateway", "services.gateway", settings.port, grpc_health=False),
             )
         }
-        self._group = ProcessGroup(_environment(settings, data), data / "logs")
+        environment = {**_environment(settings, data), **(overrides or {})}
+        self._group = ProcessGroup(environment, data / "logs")
 
     @property
     def gateway_url(self) -> str:
