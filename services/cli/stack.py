@@ -111,6 +111,10 @@ class Stack:
         """The running children by name."""
         return self._group.children
 
+    def port(self, name: str) -> int:
+        """Where one child listens."""
+        return self._processes[name].port
+
     async def start(self) -> None:
         """Start everything and wait until each is ready.
 
