@@ -71,9 +71,7 @@ class _Process:
 class Stack:
     """Starts the processes in the order of their needs and knows when each is ready."""
 
-    def __init__(
-        self, settings: StackSettings, overrides: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, settings: StackSettings, overrides: Mapping[str, str] | None = None) -> None:
         """Args:
         settings: ports and folders.
         overrides: variables for the children that win over everything.

@@ -29,8 +29,7 @@ def free_ports(count: int) -> list[int]:
 
 def stack_settings(folder: Path, index_folder: Path) -> StackSettings:
     """Settings with free ports and everything kept below `folder`."""
-    names = ("port", "snapshot_port", "history_port", "searchlog_port", "document_port")
-    names += ("devstore_port", "envoy_admin_port")
+    names = [name for name in StackSettings.model_fields if name.endswith("port")]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     return StackSettings.model_validate(
         {**ports, "data_dir": folder / "data", "index_folder": index_folder}

@@ -90,13 +90,11 @@ async def test_the_clients_errors(hevlayer: AsyncHevlayer, products: str) -> Non
 async def test_the_official_turbopuffer_sdk(stack: Stack) -> None:
     async with AsyncTurbopuffer(base_url=stack.gateway_url, api_key="callers-own") as client:
         namespace = client.namespace("by-sdk")
-        written = await namespace.write(
-            upsert_rows=[
-                {"id": n, "vector": [float(n), 1.0], "kind": "even" if n % 2 == 0 else "odd"}
-                for n in range(1, 9)
-            ],
-            distance_metric="euclidean_squared",
-        )
+        rows: list[Any] = [
+            {"id": n, "vector": [float(n), 1.0], "kind": "odd" if n % 2 else "even"}
+            for n in range(1, 9)
+        ]
+        written = await namespace.write(upsert_rows=rows, distance_metric="euclidean_squared")
         assert written.rows_affected == 8
         found = await namespace.query(rank_by=("vector", "ANN", [3.0, 1.0]), top_k=1)
         assert found.rows is not None

@@ -91,8 +91,11 @@ async def test_sigkill_of_searchlog_loses_no_acknowledged_entry_and_doubles_none
     async with grpc.aio.insecure_channel(f"127.0.0.1:{fragile.port('searchlog')}") as channel:
         stub = searchlog_pb2_grpc.SearchLogServiceStub(channel)
         tasks = [asyncio.create_task(record(stub, number)) for number in range(300)]
-        while len(acknowledged) < 500:
-            await asyncio.sleep(0.001)
+
+        async def count() -> int:
+            return len(acknowledged)
+
+        await eventually(count, lambda count: count >= 500)
         await fragile.kill_one("searchlog")
         await asyncio.gather(*tasks, return_exceptions=True)
     assert acknowledged

@@ -1,0 +1,300 @@
+"""The HTTP face: Turbopuffer's routes, and `/dev/v1` for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.core.clock import Clock
+from services.core.errors import LayerError
+from services.core.ids import parse_namespace
+from services.devstore.behaviour import Behaviour, Behaviours
+from services.devstore.database import Database, NamespaceState
+from services.devstore.errors import DevstoreError
+from services.devstore.query import query
+from services.devstore.schema import merge_schema
+from services.devstore.write import write
+
+__all__ = ["create_app"]
+
+_T = TypeVar("_T")
+_THREADS: Final = 8
+_MAX_BODY_BYTES: Final = 512 * 1024 * 1024
+_MAX_PAGE: Final = 1000
+_ROW_BYTES: Final = 64
+"""A nominal size for the counters that the service derives from real ones."""
+
+
+def create_app(database: Database, clock: Clock) -> Starlette:
+    """The application over an open database."""
+    face = _Face(database, clock)
+    routes = [
+        Route("/dev/v1/health", face.health),
+        Route("/dev/v1/requests", face.requests, methods=["GET", "DELETE"]),
+        Route(
+            "/dev/v1/namespaces/{namespace}/behaviour", face.behaviour, methods=["PUT", "DELETE"]
+        ),
+    ]
+    for version in ("/v1", "/v2"):
+        one = f"{version}/namespaces/{{namespace}}"
+        routes += [
+            Route(f"{version}/namespaces", face.route("other", face.list), methods=["GET"]),
+            Route(one, face.route("write", face.write), methods=["POST"]),
+            Route(one, face.route("other", face.delete), methods=["DELETE"]),
+            Route(f"{one}/query", face.route("query", face.query), methods=["POST"]),
+            Route(f"{one}/explain_query", face.route("query", face.explain), methods=["POST"]),
+            Route(
+                f"{one}/metadata", face.route("metadata", face.metadata), methods=["GET", "PATCH"]
+            ),
+            Route(f"{one}/schema", face.route("other", face.schema), methods=["GET", "POST"]),
+            Route(f"{one}/hint_cache_warm", face.route("other", face.warm), methods=["GET"]),
+            Route(f"{one}/_debug/recall", face.route("query", face.recall), methods=["POST"]),
+        ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(GZipMiddleware, minimum_size=1024)],
+        exception_handlers={DevstoreError: _failed, 404: _no_route, 405: _no_route},
+    )
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, DevstoreError)
+    return _json({"status": "error", "error": error.message}, error.status)
+
+
+async def _no_route(request: Request, _error: Exception) -> Response:
+    return _json({"status": "error", "error": f"no route {request.method} {request.url.path}"}, 404)
+
+
+def _json(body: object, status: int = 200) -> Response:
+    headers = {"server": "layer-devstore (development only)"}
+    content = msgspec.json.encode(body)
+    return Response(content, status, headers=headers, media_type="application/json")
+
+
+_Handler = Callable[[Request, str], Awaitable[Response]]
+
+
+class _Face:
+    """Handlers; the database works on threads, so that a slow query holds no other request."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._behaviours = Behaviours(clock)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="devstore")
+
+    def route(self, kind: str, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
+        """A handler behind the checks that every Turbopuffer route has."""
+
+        async def handle(request: Request) -> Response:
+            if not request.headers.get("authorization", "").removeprefix("Bearer ").strip():
+                raise DevstoreError(401, "missing API key")
+            namespace = request.path_params.get("namespace", "")
+            if namespace:
+                _check_namespace(namespace)
+            await self._behaviours.meet(namespace, kind)
+            return await handler(request, namespace)
+
+        return handle
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def write(self, request: Request, namespace: str) -> Response:
+        body = await _body(request)
+        counts = await self._run(lambda: write(self._database, namespace, body))
+        answer: dict[str, Any] = {
+            "status": "OK",
+            "message": "documents written",
+            "rows_affected": counts.upserted + counts.patched + counts.deleted,
+        }
+        for name, count in (
+            ("rows_upserted", counts.upserted),
+            ("rows_patched", counts.patched),
+            ("rows_deleted", counts.deleted),
+        ):
+            if count:
+                answer[name] = count
+        if body.get("return_affected_ids"):
+            answer["upserted_ids"] = [row["id"] for row in body.get("upsert_rows", ())]
+        written = counts.upserted * _ROW_BYTES
+        answer["billing"] = {"billable_logical_bytes_written": written}
+        return _json(answer)
+
+    async def query(self, request: Request, namespace: str) -> Response:
+        body = await _body(request)
+        started = self._clock.monotonic()
+        answer = await self._run(lambda: query(self._database, namespace, body))
+        state = self._database.get(namespace)
+        return _json({**answer, **_statistics(state, self._clock.monotonic() - started)})
+
+    async def explain(self, request: Request, namespace: str) -> Response:
+        await _body(request)
+        self._database.get(namespace)
+        return _json({"plan_text": "every row is read: this is the development store"})
+
+    async def recall(self, request: Request, namespace: str) -> Response:
+        await _body(request)
+        count = await self._run(lambda: self._count(namespace))
+        return _json(
+            {"avg_recall": 1.0, "avg_exhaustive_count": float(count), "avg_ann_count": float(count)}
+        )
+
+    async def metadata(self, request: Request, namespace: str) -> Response:
+        if request.method == "PATCH":
+            body = await _body(request)
+            await self._run(lambda: self._set_read_only(namespace, bool(body.get("read_only"))))
+        count = await self._run(lambda: self._count(namespace))
+        state = self._database.get(namespace)
+        index: dict[str, Any] = {"status": "up-to-date"}
+        if self._behaviours.is_updating(namespace):
+            index = {"status": "updating", "unindexed_bytes": count * _ROW_BYTES}
+        answer: dict[str, Any] = {
+            "schema": state.schema.describe(),
+            "approx_row_count": count,
+            "approx_logical_bytes": count * _ROW_BYTES,
+            "created_at": _time(state.created_ns),
+            "updated_at": _time(state.updated_ns),
+            "last_write_at": _time(state.written_ns),
+            "encryption": {"mode": "default"} if "/v2/" in request.url.path else {"sse": True},
+            "index": index,
+        }
+        return _json({**answer, "read_only": True} if state.read_only else answer)
+
+    async def schema(self, request: Request, namespace: str) -> Response:
+        if request.method == "POST":
+            declared = await _body(request)
+            await self._run(lambda: self._declare(namespace, declared))
+        return _json(self._database.get(namespace).schema.describe())
+
+    async def warm(self, _request: Request, namespace: str) -> Response:
+        self._database.get(namespace)
+        return _json({"status": "ACCEPTED", "message": "cache warm hint accepted"}, 202)
+
+    async def delete(self, _request: Request, namespace: str) -> Response:
+        await self._run(lambda: self._database.drop(namespace))
+        return _json({"status": "OK"})
+
+    async def list(self, request: Request, _namespace: str) -> Response:
+        parameters = request.query_params
+        try:
+            size = int(parameters.get("page_size", "100"))
+        except ValueError:
+            raise DevstoreError.bad_request("page_size must be an integer") from None
+        if not 1 <= size <= _MAX_PAGE:
+            raise DevstoreError.bad_request(f"page_size must be 1 to {_MAX_PAGE}")
+        prefix, after = parameters.get("prefix", ""), parameters.get("cursor", "")
+        names = [n for n in self._database.names() if n.startswith(prefix) and n > after]
+        answer: dict[str, Any] = {"namespaces": [{"id": name} for name in names[:size]]}
+        if len(names) > size:
+            answer["next_cursor"] = names[size - 1]
+        return _json(answer)
+
+    async def health(self, _request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def requests(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self._behaviours.requests.clear()
+        return _json(dict(self._behaviours.requests))
+
+    async def behaviour(self, request: Request) -> Response:
+        namespace = request.path_params["namespace"]
+        if request.method == "DELETE":
+            self._behaviours.clear(namespace)
+            return _json({"status": "OK"})
+        try:
+            wanted = msgspec.json.decode(await request.body(), type=Behaviour)
+        except msgspec.DecodeError as error:
+            raise DevstoreError.unreadable(str(error)) from None
+        self._behaviours.set(namespace, wanted)
+        return _json(wanted)
+
+    def _count(self, namespace: str) -> int:
+        with self._database.reading() as cursor:
+            table = self._database.get(namespace).table
+            row = cursor.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+        return int(row[0]) if row else 0
+
+    def _set_read_only(self, namespace: str, read_only: bool) -> None:
+        with self._database.writing() as cursor:
+            state = replace(self._database.get(namespace), read_only=read_only)
+            self._database.save(cursor, state, written=False)
+        self._database.remember(state)
+
+    def _declare(self, namespace: str, declared: Mapping[str, Any]) -> None:
+        with self._database.writing() as cursor:
+            state = self._database.get(namespace)
+            state = self._database.alter(cursor, state, merge_schema(state.schema, declared))
+            self._database.save(cursor, state, written=False)
+        self._database.remember(state)
+
+
+def _check_namespace(name: str) -> None:
+    try:
+        parse_namespace(name)
+    except LayerError as error:
+        raise DevstoreError.bad_request(error.message) from None
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request, gzip undone.
+
+    Raises:
+        DevstoreError: 400, malformed; 413; 422, no object.
+    """
+    data = await request.body()
+    if request.headers.get("content-encoding", "").lower() == "gzip":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error):
+            raise DevstoreError.bad_request("the body is not gzip") from None
+    if len(data) > _MAX_BODY_BYTES:
+        raise DevstoreError(413, "the body is larger than 512 MB")
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.ValidationError as error:
+        raise DevstoreError.unreadable(str(error)) from None
+    except msgspec.DecodeError as error:
+        raise DevstoreError.bad_request(f"malformed JSON: {error}") from None
+
+
+def _statistics(state: NamespaceState, seconds: float) -> dict[str, Any]:
+    """The blocks that every answer has."""
+    return {
+        "billing": {
+            "billable_logical_bytes_queried": 256_000_000,
+            "billable_logical_bytes_returned": 0,
+        },
+        "performance": {
+            "cache_hit_ratio": 1.0,
+            "cache_temperature": "hot",
+            "server_total_ms": round(seconds * 1000),
+            "query_execution_ms": round(seconds * 1000),
+            "exhaustive_search_count": 0,
+            "approx_namespace_size": 0,
+            "last_included_write_at": _time(state.written_ns),
+        },
+    }
+
+
+def _time(epoch_ns: int) -> str:
+    """RFC 3339 with all nine digits: equal times are then equal writes."""
+    seconds, nanoseconds = divmod(epoch_ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"

@@ -1,0 +1,233 @@
+"""Turbopuffer's filter expressions as DuckDB predicates. Values are always bound, never text.
+
+A predicate is null for a document without the attribute; which operators match such documents
+is what the `coalesce` around each says (turbopuffer.com/docs/query, checked against the service).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from services.devstore.errors import DevstoreError
+from services.devstore.schema import Attribute, Schema, column_value
+
+__all__ = ["Predicate", "compile_filter", "words"]
+
+_MAX_DEPTH: Final = 64
+
+
+@dataclass
+class Predicate:
+    """SQL and the values of its `?` marks, in order."""
+
+    sql: str
+    values: list[Any] = field(default_factory=list)
+
+
+def words(text: str) -> list[str]:
+    """The tokens of the default tokenizer: runs of letters and digits, lowercase."""
+    return re.findall(r"\w+", text.lower())
+
+
+def compile_filter(schema: Schema, expression: Any, depth: int = 0) -> Predicate:  # noqa: ANN401
+    """A filter as a predicate that is never null.
+
+    Raises:
+        DevstoreError: 400, an unknown attribute or a value of the wrong type; 422, no filter.
+    """
+    if depth > _MAX_DEPTH:
+        raise DevstoreError.bad_request("filters are nested too deep")
+    if not isinstance(expression, list) or not expression:
+        raise DevstoreError.unreadable("invalid filter: expected an array")
+    head = expression[0]
+    if head in ("And", "Or") and len(expression) == 2 and isinstance(expression[1], list):
+        parts = [compile_filter(schema, part, depth + 1) for part in expression[1]]
+        joined = f" {head.upper()} ".join(f"({part.sql})" for part in parts)
+        empty = "true" if head == "And" else "false"
+        return Predicate(joined or empty, [value for part in parts for value in part.values])
+    if head == "Not" and len(expression) == 2:
+        inner = compile_filter(schema, expression[1], depth + 1)
+        return Predicate(f"NOT ({inner.sql})", inner.values)
+    if len(expression) not in (3, 4) or not all(isinstance(x, str) for x in expression[:2]):
+        raise DevstoreError.unreadable(f"invalid filter: {str(expression)[:100]}")
+    return _condition(schema.get(head), *expression[1:])
+
+
+_Maker = Callable[[Attribute, Any, Mapping[str, Any]], Predicate]
+
+
+def _condition(
+    attribute: Attribute,
+    operator: str,
+    value: Any,  # noqa: ANN401
+    options: Mapping[str, Any] | None = None,
+) -> Predicate:
+    negated = operator.startswith("Not")
+    positive = (
+        "Eq" if operator == "NotEq" else operator.removeprefix("Not") if negated else operator
+    )
+    maker = _MAKERS.get(positive)
+    if maker is None or (negated and positive not in _NEGATABLE):
+        raise DevstoreError.bad_request(f"unsupported filter operator {operator!r}")
+    made = maker(attribute, value, options or {})
+    sql = f"coalesce({made.sql}, false)"
+    return Predicate(f"NOT {sql}" if negated else sql, made.values)
+
+
+def _mismatch(attribute: Attribute, operator: str, expected: str) -> DevstoreError:
+    return DevstoreError.bad_request(
+        f"filter error in key `{attribute.name}`: type mismatch, {operator} expects {expected}"
+    )
+
+
+def _bound(attribute: Attribute, operator: str, value: Any) -> Any:  # noqa: ANN401
+    """One value of the attribute's (element) type."""
+    scalar = Attribute(attribute.name, attribute.element, attribute.column)
+    try:
+        return column_value(scalar, value)
+    except DevstoreError:
+        raise _mismatch(attribute, operator, attribute.element) from None
+
+
+def _bound_list(attribute: Attribute, operator: str, value: Any) -> list[Any]:  # noqa: ANN401
+    if not isinstance(value, list) or any(element is None for element in value):
+        raise DevstoreError.unreadable(f"{operator} on {attribute.name!r} expects an array")
+    return [_bound(attribute, operator, element) for element in value]
+
+
+def _element_sql(attribute: Attribute) -> str:
+    return attribute.sql_type.removesuffix("[]")
+
+
+def _equal(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+    column = attribute.column
+    if value is None:
+        return Predicate(f"{column} IS NULL")
+    if attribute.is_array:
+        bound = column_value(attribute, value) if isinstance(value, list) else None
+        if bound is None:
+            raise _mismatch(attribute, "Eq", attribute.type)
+        return Predicate(f"{column} = ?::{attribute.sql_type}", [bound])
+    return Predicate(f"{column} = ?::{attribute.sql_type}", [_bound(attribute, "Eq", value)])
+
+
+def _in(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+    bound = _bound_list(attribute, "In", value)
+    listed = f"?::{_element_sql(attribute)}[]"
+    if attribute.is_array:
+        return Predicate(f"list_has_any({attribute.column}, {listed})", [bound])
+    return Predicate(f"list_contains({listed}, {attribute.column})", [bound])
+
+
+def _contains(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+    if not attribute.is_array:
+        raise _mismatch(attribute, "Contains", "an array attribute")
+    bound = _bound(attribute, "Contains", value)
+    return Predicate(f"list_contains({attribute.column}, ?::{_element_sql(attribute)})", [bound])
+
+
+def _contains_any(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+    if not attribute.is_array:
+        raise _mismatch(attribute, "ContainsAny", "an array attribute")
+    bound = _bound_list(attribute, "ContainsAny", value)
+    return Predicate(f"list_has_any({attribute.column}, ?::{attribute.sql_type})", [bound])
+
+
+def _comparison(operator: str, sign: str) -> _Maker:
+    """Lt and Lte match documents without the attribute, as null sorts first; Gt and Gte do not."""
+
+    def make(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+        column = attribute.column
+        if attribute.is_array:
+            raise _mismatch(attribute, operator, f"a scalar attribute; use Any{operator}")
+        if value is None:
+            fixed = {"Lt": "false", "Lte": f"{column} IS NULL", "Gt": f"{column} IS NOT NULL"}
+            return Predicate(fixed.get(operator, "true"))
+        compared = f"{column} {sign} ?::{attribute.sql_type}"
+        bound = _bound(attribute, operator, value)
+        if operator in ("Lt", "Lte"):
+            return Predicate(f"({column} IS NULL OR {compared})", [bound])
+        return Predicate(compared, [bound])
+
+    return make
+
+
+def _any_comparison(operator: str, sign: str, extreme: str) -> _Maker:
+    def make(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+        if not attribute.is_array:
+            raise _mismatch(attribute, operator, "an array attribute")
+        bound = _bound(attribute, operator, value)
+        sql = f"{extreme}({attribute.column}) {sign} ?::{_element_sql(attribute)}"
+        return Predicate(sql, [bound])
+
+    return make
+
+
+def _pattern(operator: str, sql: str) -> _Maker:
+    def make(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+        if attribute.type != "string" or not isinstance(value, str):
+            raise _mismatch(attribute, operator, "string")
+        if operator == "Regex":
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise DevstoreError.bad_request(f"invalid regular expression: {error}") from None
+        return Predicate(sql.format(column=attribute.column), [value])
+
+    return make
+
+
+def _tokens(operator: str) -> _Maker:
+    def make(attribute: Attribute, value: Any, options: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+        if attribute.type != "string" or not attribute.full_text:
+            raise DevstoreError.bad_request(
+                f"{operator} needs full_text_search on attribute {attribute.name!r}"
+            )
+        text = " ".join(value) if isinstance(value, list) else value
+        if not isinstance(text, str):
+            raise _mismatch(attribute, operator, "string")
+        wanted = words(text)
+        found = rf"regexp_extract_all(lower({attribute.column}), '\w+')"
+        if operator == "ContainsTokenSequence":
+            escaped = r"\W+".join(re.escape(word) for word in wanted)
+            return Predicate(
+                f"regexp_matches(lower({attribute.column}), ?)", [rf"(^|\W){escaped}($|\W)"]
+            )
+        has = "list_has_all" if operator == "ContainsAllTokens" else "list_has_any"
+        if not options.get("last_as_prefix") or not wanted:
+            return Predicate(f"{has}({found}, ?::VARCHAR[])", [wanted])
+        *whole, prefix = wanted
+        starts = f"regexp_matches(lower({attribute.column}), ?)"
+        joint = "AND" if has == "list_has_all" else "OR"
+        return Predicate(
+            f"({has}({found}, ?::VARCHAR[]) {joint} {starts})",
+            [whole, rf"(^|\W){re.escape(prefix)}"],
+        )
+
+    return make
+
+
+_NEGATABLE: Final = frozenset({"Eq", "In", "Contains", "ContainsAny", "Glob", "IGlob"})
+_MAKERS: Final[Mapping[str, _Maker]] = {
+    "Eq": _equal,
+    "In": _in,
+    "Contains": _contains,
+    "ContainsAny": _contains_any,
+    "Lt": _comparison("Lt", "<"),
+    "Lte": _comparison("Lte", "<="),
+    "Gt": _comparison("Gt", ">"),
+    "Gte": _comparison("Gte", ">="),
+    "AnyLt": _any_comparison("AnyLt", "<", "list_min"),
+    "AnyLte": _any_comparison("AnyLte", "<=", "list_min"),
+    "AnyGt": _any_comparison("AnyGt", ">", "list_max"),
+    "AnyGte": _any_comparison("AnyGte", ">=", "list_max"),
+    "Glob": _pattern("Glob", "{column} GLOB ?"),
+    "IGlob": _pattern("IGlob", "lower({column}) GLOB lower(?)"),
+    "Regex": _pattern("Regex", "regexp_matches({column}, ?)"),
+    "ContainsAllTokens": _tokens("ContainsAllTokens"),
+    "ContainsAnyToken": _tokens("ContainsAnyToken"),
+    "ContainsTokenSequence": _tokens("ContainsTokenSequence"),
+}

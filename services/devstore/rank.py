@@ -1,0 +1,139 @@
+"""`rank_by` as SQL: attribute order, exact vector distance, BM25 and sums of BM25."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import duckdb
+
+from services.devstore.database import Database, NamespaceState
+from services.devstore.errors import DevstoreError
+from services.devstore.schema import column_value
+
+__all__ = ["Ranking", "compile_ranking"]
+
+_DIRECTIONS: Final = {"asc": "ASC NULLS FIRST", "desc": "DESC NULLS LAST"}
+_DISTANCES: Final = {
+    "cosine_distance": "array_cosine_distance({column}, ?::{type})",
+    "euclidean_squared": "power(array_distance({column}, ?::{type}), 2)",
+}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Parts of a SELECT. With a score, it is what the rows are ordered by and `$dist`."""
+
+    order: str
+    is_scored: bool = False
+    score: str = "NULL"
+    score_values: Sequence[Any] = ()
+    join: str = ""
+    join_values: Sequence[Any] = ()
+    where: str = "true"
+
+
+def compile_ranking(
+    database: Database,
+    cursor: duckdb.DuckDBPyConnection,
+    state: NamespaceState,
+    rank_by: Any,  # noqa: ANN401 - any JSON value
+) -> Ranking:
+    """The ranking that an expression asks for.
+
+    Raises:
+        DevstoreError: 400, an unknown attribute or form.
+    """
+    if not isinstance(rank_by, list) or not rank_by:
+        raise DevstoreError.unreadable("invalid rank_by: expected an array")
+    if len(rank_by) >= 2 and rank_by[1] in ("ANN", "kNN"):
+        return _by_distance(state, rank_by)
+    if rank_by[0] in ("Sum", "Max", "Product") or (len(rank_by) >= 2 and rank_by[1] == "BM25"):
+        return _by_text(_Scorer(database, cursor, state).scores(rank_by))
+    orders = rank_by if isinstance(rank_by[0], list) else [rank_by]
+    return Ranking(", ".join(_attribute_order(state, each) for each in orders))
+
+
+def _attribute_order(state: NamespaceState, order: Sequence[Any]) -> str:
+    if len(order) != 2 or order[1] not in _DIRECTIONS:
+        raise DevstoreError.bad_request(f"unsupported rank_by: {str(order)[:100]}")
+    attribute = state.schema.get(order[0])
+    if attribute.is_array or attribute.vector_dimensions:
+        raise DevstoreError.bad_request(f"cannot order by {attribute.type} {order[0]!r}")
+    return f"t.{attribute.column} {_DIRECTIONS[order[1]]}"
+
+
+def _by_distance(state: NamespaceState, rank_by: Sequence[Any]) -> Ranking:
+    """Computed for every row, so ANN and kNN are the same and exact."""
+    attribute = state.schema.get(rank_by[0])
+    if attribute.vector_dimensions is None or len(rank_by) != 3:
+        raise DevstoreError.bad_request(f"{rank_by[0]!r} is not a vector attribute")
+    metric = state.schema.distance_metric or "cosine_distance"
+    score = _DISTANCES[metric].format(column=f"t.{attribute.column}", type=attribute.sql_type)
+    return Ranking(
+        order="score ASC",
+        is_scored=True,
+        score=score,
+        score_values=[column_value(attribute, rank_by[2])],
+        where=f"t.{attribute.column} IS NOT NULL",
+    )
+
+
+def _by_text(scores: Mapping[int, float]) -> Ranking:
+    """Rows with a score, best first."""
+    ranked = {row: score for row, score in scores.items() if score > 0}
+    return Ranking(
+        order="score DESC",
+        is_scored=True,
+        score="ranked.points",
+        join=(
+            "JOIN (SELECT unnest(?::BIGINT[]) AS row, unnest(?::DOUBLE[]) AS points) AS ranked "
+            "ON t.rowid = ranked.row"
+        ),
+        join_values=[list(ranked), list(ranked.values())],
+    )
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """Evaluates text rankings to scores by row."""
+
+    database: Database
+    cursor: duckdb.DuckDBPyConnection
+    state: NamespaceState
+    depth: int = field(default=0)
+
+    def scores(self, expression: Any) -> Mapping[int, float]:  # noqa: ANN401
+        if self.depth > 8 or not isinstance(expression, list) or len(expression) < 2:
+            raise DevstoreError.bad_request("unsupported rank_by")
+        if expression[1] == "BM25":
+            return self._bm25(*expression)
+        inner = _Scorer(self.database, self.cursor, self.state, self.depth + 1)
+        head, *rest = expression
+        if head == "Product" and len(rest) == 2:
+            weight, part = rest if isinstance(rest[0], int | float) else reversed(rest)
+            return {row: score * weight for row, score in inner.scores(part).items()}
+        if head in ("Sum", "Max") and isinstance(rest[0], list):
+            combined: dict[int, float] = {}
+            for part in rest[0]:
+                for row, score in inner.scores(part).items():
+                    before = combined.get(row, 0.0)
+                    combined[row] = before + score if head == "Sum" else max(before, score)
+            return combined
+        raise DevstoreError.bad_request(f"unsupported rank_by: {head!r}")
+
+    def _bm25(
+        self,
+        name: str,
+        _operator: str,
+        text: Any,  # noqa: ANN401
+        options: Mapping[str, Any] | None = None,
+    ) -> Mapping[int, float]:
+        attribute = self.state.schema.get(name)
+        if not attribute.full_text:
+            raise DevstoreError.bad_request(f"BM25 needs full_text_search on attribute {name!r}")
+        if not isinstance(text, str | list):
+            raise DevstoreError.bad_request("BM25 expects a string or an array of tokens")
+        index = self.database.text_index(self.cursor, self.state, attribute)
+        return index.search(text, last_as_prefix=bool((options or {}).get("last_as_prefix")))
