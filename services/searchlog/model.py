@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from services.core.ids import Namespace
 from services.formats.trail_keys import TrailKind
 
@@ -37,9 +39,8 @@ class DropReason(enum.Enum):
     """One entry beyond what an object of the trail holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A served query, before it has a place in the trail."""
+class Search(msgspec.Struct, frozen=True):
+    """A served query, before it has a place in the trail. (A struct: one is made per query.)"""
 
     namespace: Namespace
     served_ns: int

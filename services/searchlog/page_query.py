@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from services.core.errors import LayerError
 from services.formats.tags import parse_tags_strictly
 from services.formats.trail_keys import MAX_NANOS, MIN_NANOS
+from services.searchlog.trace_ids import parse_trace_id
 
-__all__ = ["PageQuery", "parse_page_query", "parse_trace_id"]
+__all__ = ["PageQuery", "parse_page_query"]
 
 _RFC_3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})",
     re.ASCII,
 )
 _CURSOR = re.compile(r"\d{1,19}", re.ASCII)
-_TRACE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,6 @@ def parse_time(text: str, name: str) -> int:
             f"{name} must be an RFC 3339 time with a zone, such as 2026-05-22T08:00:00Z"
         ) from None
     return int(moment.timestamp()) * 10**9 + int((fraction or "0").ljust(9, "0"))
-
-
-def parse_trace_id(text: str) -> str:
-    """A W3C trace id, in lowercase.
-
-    Raises:
-        LayerError: VALIDATION.
-    """
-    trace_id = text.lower()
-    if not _TRACE_ID.fullmatch(trace_id) or trace_id == "0" * 32:
-        raise LayerError.validation("trace_id must be 32 hexadecimal digits, not all zero")
-    return trace_id
 
 
 def _parse_cursor(text: str) -> int:
