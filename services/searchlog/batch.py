@@ -1,0 +1,79 @@
+"""Entries that become one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from services.formats.trail_keys import MAX_SPAN_NANOS, ObjectName, day_of
+from services.searchlog.model import Stream
+from services.searchlog.spool import Group
+
+__all__ = ["Batch", "FlushRules", "HeldEntry"]
+
+
+@dataclass(frozen=True)
+class FlushRules:
+    """When a batch becomes an object, besides what the format demands."""
+
+    max_bytes: int = 4 * 1024**2
+    max_entries: int = 5_000
+    brisk_seconds: float = 1.0
+    """With at least `brisk_entries` waiting, the oldest waits this long."""
+    brisk_entries: int = 100
+    linger_seconds: float = 15.0
+    """The oldest never waits longer."""
+
+
+class HeldEntry(NamedTuple):
+    """An entry in memory; orders by time."""
+
+    nanos: int
+    line: bytes
+    group: Group
+
+
+@dataclass(eq=False)
+class Batch:
+    """Entries of one stream, of one UTC day, spanning at most a minute."""
+
+    stream: Stream
+    opened_at: float
+    """Monotonic seconds."""
+    entries: list[HeldEntry] = field(default_factory=list)
+    size_bytes: int = 0
+    oldest: int = 0
+    newest: int = 0
+    closed: bool = False
+
+    def fits(self, nanos: int) -> bool:
+        """The entry may join without breaking the format."""
+        if self.closed:
+            return False
+        if not self.entries:
+            return True
+        oldest, newest = min(self.oldest, nanos), max(self.newest, nanos)
+        return newest - oldest <= MAX_SPAN_NANOS and day_of(oldest) == day_of(newest)
+
+    def add(self, entry: HeldEntry) -> None:
+        self.oldest = min(self.oldest, entry.nanos) if self.entries else entry.nanos
+        self.newest = max(self.newest, entry.nanos)
+        self.entries.append(entry)
+        self.size_bytes += len(entry.line) + 1
+
+    def full(self, rules: FlushRules) -> bool:
+        return self.size_bytes >= rules.max_bytes or len(self.entries) >= rules.max_entries
+
+    def due(self, rules: FlushRules, now: float) -> bool:
+        """Its oldest entry has waited long enough."""
+        age = now - self.opened_at
+        brisk = len(self.entries) >= rules.brisk_entries and age >= rules.brisk_seconds
+        return brisk or age >= rules.linger_seconds
+
+    def name(self) -> ObjectName:
+        return ObjectName(day_of(self.newest), self.newest)
+
+    def body(self) -> bytes:
+        """The object: oldest entry first, one a line."""
+        lines = [entry.line for entry in sorted(self.entries, key=lambda entry: entry.nanos)]
+        return b"\n".join(lines) + b"\n"

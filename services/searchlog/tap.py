@@ -1,0 +1,141 @@
+"""What Envoy's tap saw of a query, as a search."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+from envoy.data.accesslog.v3 import accesslog_pb2
+from google.protobuf import struct_pb2
+
+from services.core.clock import Clock
+from services.core.errors import LayerError
+from services.core.ids import IdGenerator, Namespace, parse_namespace
+from services.formats.tags import parse_tags_leniently
+from services.formats.trail_keys import MIN_NANOS
+from services.searchlog.captured_body import CapturedBody, read_captured_body
+from services.searchlog.model import Search
+from services.searchlog.request_body import RequestSummary, read_request
+from services.searchlog.result_ids import Results, read_results
+from services.searchlog.trace_ids import minted_trace_id, trace_id_of
+
+__all__ = ["TAP_METADATA", "TapCounts", "TapReader"]
+
+TAP_METADATA: Final = "layer.tap"
+_QUERY_PATH = re.compile(r"/v[12]/namespaces/([^/?]+)/query")
+_TAG_HEADERS: Final = ("x-hevlayer-tags", "x-hevlayer-tag")
+_NOTHING_ASKED: Final = RequestSummary({}, None)
+_NOTHING_FOUND: Final = Results((), None)
+
+_Fields = Mapping[str, struct_pb2.Value]
+
+
+@dataclass
+class TapCounts:
+    """What became of access-log entries so far."""
+
+    entries: int = 0
+    not_served: int = 0
+    """Answered with something else than 2xx: not logged."""
+    without_namespace: int = 0
+    """Not logged: neither metadata nor path name a valid one."""
+    unreadable_requests: int = 0
+    """Logged without a summary."""
+    unreadable_answers: int = 0
+    """Logged without result ids."""
+    bad_tags: int = 0
+    failures: int = 0
+    """Not logged for an unforeseen reason."""
+
+
+class TapReader:
+    """Reads access-log entries. Whatever cannot be read is counted, never raised."""
+
+    def __init__(self, clock: Clock, new_id: IdGenerator) -> None:
+        self.counts = TapCounts()
+        self._clock = clock
+        self._new_id = new_id
+
+    def read(self, entry: accesslog_pb2.HTTPAccessLogEntry) -> Search | None:
+        """The search; None when it was not served, or is no query of a namespace."""
+        self.counts.entries += 1
+        status = entry.response.response_code.value
+        if not 200 <= status < 300:
+            self.counts.not_served += 1
+            return None
+        metadata = entry.common_properties.metadata.filter_metadata
+        fields: _Fields = metadata[TAP_METADATA].fields if TAP_METADATA in metadata else {}
+        namespace = _namespace(fields, entry.request)
+        if namespace is None:
+            self.counts.without_namespace += 1
+            return None
+        headers = entry.request.request_headers
+        tags, bad_tags = parse_tags_leniently(headers[n] for n in _TAG_HEADERS if n in headers)
+        self.counts.bad_tags += bad_tags
+        request = self._request(fields, headers)
+        results = self._results(fields, entry.response.response_headers)
+        served_ns, duration_ms = self._times(entry.common_properties)
+        return Search(
+            namespace=namespace,
+            served_ns=served_ns,
+            trace_id=trace_id_of(headers.get("traceparent", "")) or minted_trace_id(self._new_id),
+            query=request.query,
+            raw_query=headers.get("x-hevlayer-search-query", "").strip() or request.text,
+            top_result_ids=results.ids,
+            tags=tags,
+            status=status,
+            duration_ms=duration_ms,
+            result_count=results.count,
+        )
+
+    def _request(self, fields: _Fields, headers: Mapping[str, str]) -> RequestSummary:
+        body = _body(fields, "request", headers)
+        request = None if body is None else read_request(body)
+        if request is None:
+            self.counts.unreadable_requests += 1
+            return _NOTHING_ASKED
+        return request
+
+    def _results(self, fields: _Fields, headers: Mapping[str, str]) -> Results:
+        body = _body(fields, "response", headers)
+        results = None if body is None else read_results(body.data, complete=body.complete)
+        if results is None:
+            self.counts.unreadable_answers += 1
+            return _NOTHING_FOUND
+        return results
+
+    def _times(self, common: accesslog_pb2.AccessLogCommon) -> tuple[int, float | None]:
+        """When the last byte of the answer left, and how long that took."""
+        started_ns = common.start_time.ToNanoseconds()
+        if started_ns < MIN_NANOS:
+            return self._clock.now_ns(), None
+        for name in ("time_to_last_downstream_tx_byte", "duration"):
+            if common.HasField(name):
+                taken_ns = getattr(common, name).ToNanoseconds()
+                return started_ns + taken_ns, round(taken_ns / 1e6, 3)
+        return started_ns, None
+
+
+def _namespace(fields: _Fields, request: accesslog_pb2.HTTPRequestProperties) -> Namespace | None:
+    name = fields["namespace"].string_value if "namespace" in fields else ""
+    if not name:
+        match = _QUERY_PATH.match(request.original_path or request.path)
+        name = unquote(match[1]) if match else ""
+    try:
+        return parse_namespace(name)
+    except LayerError:
+        return None
+
+
+def _body(fields: _Fields, name: str, headers: Mapping[str, str]) -> CapturedBody | None:
+    if f"{name}_b64" not in fields:
+        return None
+    truncated = f"{name}_truncated" in fields and fields[f"{name}_truncated"].bool_value
+    return read_captured_body(
+        fields[f"{name}_b64"].string_value,
+        truncated=truncated,
+        encoding=headers.get("content-encoding", ""),
+    )
