@@ -182,7 +182,6 @@ def _environment(settings: StackSettings, data: Path) -> Mapping[str, str]:
         "LAYER_CACHE": f"lmdb://{data / 'cache'}",
         "LAYER_CACHE_MEBIBYTES": "512",
         "LAYER_SPOOL_DIR": str(data / "spool"),
-        "LAYER_SEARCHLOG_SPOOL_DIR": str(data / "spool"),
         "LAYER_DEVSTORE_DATA_DIR": str(data / "devstore"),
         # One machine and one user: see changes soon rather than save metadata calls.
         "LAYER_WATCH_STABLE_SECONDS": "2",

@@ -77,7 +77,9 @@ async def _greet(stack: Stack, console: Console) -> None:
                     await load_movies(upstream)
         with console.status("waiting for the automatic snapshot"):
             await _await_snapshot(client)
-    console.print(_tour(stack.gateway_url, bool(key)), markup=False, highlight=False)
+    console.print(
+        _tour(stack.gateway_url, bool(key)), markup=False, highlight=False, soft_wrap=True
+    )
 
 
 async def _await_snapshot(client: httpx.AsyncClient) -> None:
@@ -114,7 +116,7 @@ The history plane is up: {url}  (Ctrl-C stops it)
   {curl} {base}/query {traced} -H 'x-hevlayer-tags: session:demo' \\
     -d '{{"rank_by": ["title", "BM25", "alien"], "top_k": 3, "include_attributes": ["title"]}}'
   # fetch what was found in the same trace: a click
-  {curl} {base}/documents/12 {traced}
+  {curl} {base}/documents/103569 {traced}
   {curl} '{base}/search-history?tag=session:demo'
   {curl} '{base}/clickstream?trace_id={trace}'
 """

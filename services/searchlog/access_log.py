@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import grpc
-from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
+from envoyapi.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
 from services.searchlog.model import AckLevel
 from services.searchlog.record import Recorder

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from envoy.data.accesslog.v3 import accesslog_pb2
+from envoyapi.data.accesslog.v3 import accesslog_pb2
 from google.protobuf import struct_pb2
 
 from services.core.clock import Clock

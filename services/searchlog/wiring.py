@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
-from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
+from envoyapi.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from layer.searchlog.v2 import searchlog_pb2, searchlog_pb2_grpc
 
 from services.cache.cache import Cache

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
-from envoy.data.accesslog.v3 import accesslog_pb2 as _accesslog_pb2
+from envoyapi.data.accesslog.v3 import accesslog_pb2 as _accesslog_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers

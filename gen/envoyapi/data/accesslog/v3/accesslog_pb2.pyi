@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
-from envoy.config.core.v3 import base_pb2 as _base_pb2
+from envoyapi.config.core.v3 import base_pb2 as _base_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message

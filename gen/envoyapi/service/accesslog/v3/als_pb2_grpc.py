@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from envoy.service.accesslog.v3 import als_pb2 as envoy_dot_service_dot_accesslog_dot_v3_dot_als__pb2
+from envoyapi.service.accesslog.v3 import als_pb2 as envoyapi_dot_service_dot_accesslog_dot_v3_dot_als__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in envoy/service/accesslog/v3/als_pb2_grpc.py depends on'
+        + ' but the generated code in envoyapi/service/accesslog/v3/als_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,8 +36,8 @@ class AccessLogServiceStub:
         """
         self.StreamAccessLogs = channel.stream_unary(
                 '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs',
-                request_serializer=envoy_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsMessage.SerializeToString,
-                response_deserializer=envoy_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsResponse.FromString,
+                request_serializer=envoyapi_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsMessage.SerializeToString,
+                response_deserializer=envoyapi_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsResponse.FromString,
                 _registered_method=True)
 
 
@@ -55,8 +55,8 @@ def add_AccessLogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'StreamAccessLogs': grpc.stream_unary_rpc_method_handler(
                     servicer.StreamAccessLogs,
-                    request_deserializer=envoy_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsMessage.FromString,
-                    response_serializer=envoy_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsResponse.SerializeToString,
+                    request_deserializer=envoyapi_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsMessage.FromString,
+                    response_serializer=envoyapi_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -84,8 +84,8 @@ class AccessLogService:
             request_iterator,
             target,
             '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs',
-            envoy_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsMessage.SerializeToString,
-            envoy_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsResponse.FromString,
+            envoyapi_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsMessage.SerializeToString,
+            envoyapi_dot_service_dot_accesslog_dot_v3_dot_als__pb2.StreamAccessLogsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
-from envoy.service.accesslog.v3 import als_pb2 as _als_pb2
+from envoyapi.service.accesslog.v3 import als_pb2 as _als_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
