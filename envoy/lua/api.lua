@@ -41,6 +41,14 @@ end
 
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
+-- A service that names no code was not reached by the call: gRPC itself refused it.
+local function code_of(status, message)
+  if status == "8" and message:find("larger than max", 1, true) then
+    return "payload_too_large"
+  end
+  return error_code[status] or "internal"
+end
+
 local function quote(text)
   return '"' .. text:gsub('[%c"\\]', function(c)
     return escapes[c] or string.format("\\u%04x", c:byte())
@@ -115,8 +123,8 @@ function envoy_on_response(handle)
   local grpc_status = headers:get("grpc-status")
   local http = headers:get("x-http-status")
   if grpc_status ~= nil and grpc_status ~= "0" then
-    local code = headers:get("x-error-code") or error_code[grpc_status] or "internal"
     local message = decode_percent(headers:get("grpc-message") or "")
+    local code = headers:get("x-error-code") or code_of(grpc_status, message)
     answer(handle, http_status[code] or "500", error_body(code, message))
     return
   end
@@ -136,8 +144,8 @@ function envoy_on_response(handle)
   local trailers = handle:trailers()
   local late_status = trailers and trailers:get("grpc-status")
   if late_status ~= nil and late_status ~= "0" then
-    local code = trailers:get("x-error-code") or error_code[late_status] or "internal"
     local message = decode_percent(trailers:get("grpc-message") or "")
+    local code = trailers:get("x-error-code") or code_of(late_status, message)
     answer(handle, http_status[code] or "500", error_body(code, message))
     return
   end

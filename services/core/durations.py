@@ -36,8 +36,9 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(milliseconds: int) -> str:
-    """The text with the largest unit that holds it as a whole number."""
+    """The text with the largest unit, up to days, that holds it as a whole number."""
     for unit, size in _UNITS_MS.items():
-        if milliseconds >= size and milliseconds % size == 0:
+        # Retention is spoken of in days: `7d` must not come back as `1w`.
+        if unit != "w" and milliseconds >= size and milliseconds % size == 0:
             return f"{milliseconds // size}{unit}"
     return f"{milliseconds}ms"

@@ -107,17 +107,18 @@ async def test_activity_pages_visit_every_event_once(stack: Stack, http: httpx.A
         await write(stack, name, ROWS[:5])
         for field in ("color", "size"):
             shas.add((await snapshot_of(http, name, field=field, source="origin"))["sha"])
-    seen: list[tuple[str, str]] = []
+    seen: list[tuple[str, str, int]] = []
     params: dict[str, str | int] = {"since": 0, "limit": 1}
     while True:
         page = (await http.get("/v2/activity/snapshots", params=params)).raise_for_status().json()
         assert set(page) <= {"events", "next_cursor"}
-        seen += [(event["namespace"], event["sha"]) for event in page["events"]]
+        seen += [(e["namespace"], e["sha"], e["ts_ms"]) for e in page["events"]]
         if "next_cursor" not in page:
             break
         params["cursor"] = page["next_cursor"]
     assert len(seen) == len(set(seen))
-    assert {(name, sha) for name, sha in seen if name.startswith("feed-")} >= {
+    assert [event[2] for event in seen] == sorted((event[2] for event in seen), reverse=True)
+    assert {(name, sha) for name, sha, _ in seen if name.startswith("feed-")} >= {
         (name, sha) for name in ("feed-one", "feed-two") for sha in shas
     }
     one = (await http.get("/v2/activity/snapshots?since=0&namespace=feed-one")).json()
