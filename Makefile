@@ -41,11 +41,13 @@ fmt: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/buf format -w proto
 
-gen: $(STAMP) ## generate Python, stubs and Envoy's descriptor set from proto/
+gen: $(STAMP) ## generate gen/ from proto/, and the settings table of the README
 	$(BIN)/python -m tools.generate
+	$(BIN)/python -m tools.settings_table
 
-gen-check: $(STAMP) ## fail when gen/ is not what proto/ says
+gen-check: $(STAMP) ## fail when what `make gen` writes is stale
 	$(BIN)/python -m tools.generate --check
+	$(BIN)/python -m tools.settings_table --check
 
 bench: $(STAMP) ## benchmarks; prints ratios
 	$(BIN)/python -m tests.bench
