@@ -40,7 +40,7 @@ DAY_NANOS: Final = 86_400 * 10**9
 _NAME_SLACK_NANOS: Final = 1000
 """How far past midnight a name may be bumped above the day's last entry."""
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d{19})\.jsonl", re.ASCII)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from google.protobuf import json_format, struct_pb2
@@ -10,7 +11,7 @@ from layer.searchlog.v2 import searchlog_pb2 as pb
 from services.core.clock import Clock
 from services.core.errors import LayerError
 from services.core.ids import IdGenerator, parse_namespace
-from services.edge.values import to_struct
+from services.edge.values import SAFE_INTEGER, to_struct
 from services.formats.tags import parse_tags_strictly
 from services.formats.trail import ClickstreamEvent, SearchEntry
 from services.formats.trail_keys import MAX_NANOS, MIN_NANOS
@@ -63,7 +64,7 @@ class MessageParser:
             raw_query=record.raw_query if record.HasField("raw_query") else find_query_text(query),
             query=summarise_query(query),
             top_result_ids=tuple(record.top_result_ids[:MAX_IDS]),
-            tags=parse_tags_strictly(record.tags),
+            tags=_record_tags(record.tags),
             status=record.status if record.HasField("status") else None,
             duration_ms=record.duration_ms if record.HasField("duration_ms") else None,
             result_count=record.result_count if record.HasField("result_count") else None,
@@ -80,7 +81,7 @@ class MessageParser:
             trace_id=parse_trace_id(record.trace_id),
             doc_id=record.doc_id,
             served_from="cache" if record.served_from == "cache" else "upstream",
-            tags=parse_tags_strictly(record.tags),
+            tags=_record_tags(record.tags),
         )
 
     def _served_ns(self, nanos: int) -> int:
@@ -125,8 +126,26 @@ def event_message(event: ClickstreamEvent) -> pb.ClickstreamEvent:
 
 
 def _query(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """The request; whole numbers become integers again."""
+    """The request; whole numbers become integers again, as far as doubles hold them."""
     try:
-        return json_format.MessageToDict(struct)
+        query: dict[str, Any] = json_format.MessageToDict(struct)
     except (json_format.Error, ValueError):
         raise LayerError.validation("query holds a number that is not finite") from None
+    return {name: _with_integers(value) for name, value in query.items()}
+
+
+def _with_integers(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, float) and value.is_integer() and abs(value) <= SAFE_INTEGER:
+        return int(value)
+    if isinstance(value, list):
+        return [_with_integers(element) for element in value]
+    if isinstance(value, dict):
+        return {name: _with_integers(element) for name, element in value.items()}
+    return value
+
+
+def _record_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """One tag an element: a comma is a bad character here, not a separator."""
+    if any("," in tag for tag in tags):
+        raise LayerError.validation("a tag holds no comma; send each as an element of its own")
+    return parse_tags_strictly(tags)

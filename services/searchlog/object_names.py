@@ -7,7 +7,6 @@ from typing import Final
 
 from services.formats.trail_keys import (
     DAY_NANOS,
-    MAX_SPAN_NANOS,
     ObjectName,
     day_of,
     day_start,
@@ -60,7 +59,7 @@ class ObjectNames:
         self._days = [day for day in days if day_of(oldest) <= day <= day_of(newest)]
         self._bottom = max(oldest, day_start(self._days[-1])) if self._days else 0
         self._ceiling = self._below_end(newest) + 1 if self._days else 0
-        self._expected_newest = now_ns + MAX_SPAN_NANOS
+        self._now_ns = now_ns
         self._width: int | None = None
         self._kept: list[ObjectName] = []
         self._kept_from = 0
@@ -114,9 +113,8 @@ class ObjectNames:
         newest_day = day_start(self._day_at(self._ceiling - 1))
         if self._width is None:
             return max(newest_day, self._bottom)
-        anchor = self._ceiling
-        if newest_day < self._expected_newest < anchor:
-            anchor = self._expected_newest
+        # Nothing is expected above now; what is there all the same is listed too.
+        anchor = self._now_ns if newest_day < self._now_ns < self._ceiling else self._ceiling
         return max(self._back(anchor, self._width), self._bottom)
 
     def _shrink(self, start: int, names: list[ObjectName], *, joined: bool) -> None:

@@ -132,6 +132,11 @@ class Spool:
         return spool
 
     @property
+    def starts(self) -> int:
+        """How often a spool was opened in this folder, this one included."""
+        return self._folder.starts
+
+    @property
     def backlog(self) -> bool:
         """Some records are only on disk."""
         return bool(self._extents)

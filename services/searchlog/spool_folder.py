@@ -91,6 +91,8 @@ class SpoolFolder:
             os.close(self._lock)
             raise SpoolLockedError(folder) from None
         self._last_number = 0
+        self.starts = self._count_start()
+        """How often the folder was opened, this time included."""
 
     def segments(self) -> Sequence[Segment]:
         """What an earlier process left, oldest first."""
@@ -134,6 +136,17 @@ class SpoolFolder:
             os.truncate(segment.path, at)
             segment.size = at
         return torn
+
+    def _count_start(self) -> int:
+        path = self._folder / "starts"
+        try:
+            starts = int(path.read_text(encoding="ascii")) + 1
+        except (FileNotFoundError, ValueError):
+            starts = 1
+        new = self._folder / "starts.new"
+        new.write_text(str(starts), encoding="ascii")
+        new.replace(path)
+        return starts
 
     def delete(self, segment: Segment) -> None:
         """Forget a segment. A file that stays is replayed once more, which readers hide."""

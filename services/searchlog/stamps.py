@@ -11,26 +11,33 @@ __all__ = ["Stamps"]
 
 _MAX_STREAMS: Final = 10_000
 _MAX_REMEMBERED: Final = 16_384
+_STEP_NANOS: Final = 10_000
+_LANES: Final = 10
 
 
 class Stamps:
     """Turns readings of a clock into unique ones.
 
-    The last three digits are the writer's, since clocks do not resolve them; so two writers never
-    give out the same. A reading that was given out is bumped by a microsecond until it is free.
-    The newest `_MAX_REMEMBERED` of a namespace are remembered.
+    A stamp is the reading's 10 µs, and then four digits that clocks do not resolve:
+
+    - three are the writer's, so that two writers never give out the same stamp;
+    - the one before is the last digit of how often the writer has started: it cannot know what it
+      gave out before a restart, and a caller's times may be coarse or old.
+
+    A reading that was given out is bumped by 10 µs until it is free; the newest `_MAX_REMEMBERED`
+    of a namespace are remembered.
     """
 
-    def __init__(self, writer_digits: int) -> None:
+    def __init__(self, writer_digits: int, starts: int) -> None:
         if not 0 <= writer_digits <= 999:
             raise ValueError(f"a writer id is 0 to 999, not {writer_digits}")
-        self._digits = writer_digits
+        self._low_digits = starts % _LANES * 1000 + writer_digits
         self._streams: OrderedDict[Stream, dict[int, int]] = OrderedDict()
 
     def take(self, stream: Stream, reading_ns: int) -> int:
-        """A stamp at or shortly after the reading's microsecond, never given out before."""
+        """A stamp within 10 µs of the reading or shortly after it, never given out before."""
         taken = self._taken(stream)
-        wanted = free = reading_ns // 1000
+        wanted = free = reading_ns // _STEP_NANOS
         while free in taken:
             free = taken[free]
         # A hint for the next equal reading: many of them must not cost a walk each.
@@ -38,16 +45,10 @@ class Stamps:
         taken[free] = taken[wanted] = free + 1
         while len(taken) > _MAX_REMEMBERED:
             del taken[next(iter(taken))]
-        return free * 1000 + self._digits
-
-    def note(self, stream: Stream, stamp: int) -> None:
-        """A stamp that an earlier process gave out."""
-        taken = self._taken(stream)
-        taken.setdefault(stamp // 1000, stamp // 1000 + 1)
-        while len(taken) > _MAX_REMEMBERED:
-            del taken[next(iter(taken))]
+        return free * _STEP_NANOS + self._low_digits
 
     def _taken(self, stream: Stream) -> dict[int, int]:
+        """Given-out steps, oldest first, each with the step to try next."""
         taken = self._streams.get(stream)
         if taken is None:
             taken = self._streams[stream] = {}

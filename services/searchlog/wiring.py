@@ -98,7 +98,7 @@ async def open_searchlog(
         spool,
         PutBatch(object_store, clock, rng, counts),
         clock,
-        Stamps(settings.writer_digits),
+        Stamps(settings.writer_digits, spool.starts),
         counts,
         rules=settings.flush_rules(),
         limits=settings.writer_limits(),

@@ -239,5 +239,4 @@ class TrailWriter:
                 self._spool.release(group, 1)
                 continue
             self.counts.replayed += 1
-            self._stamps.note(record.stream, record.nanos)
             self._hold(record.stream, HeldEntry(record.nanos, record.line, group))

@@ -78,7 +78,7 @@ async def open_bench(
         spool,
         put_batch,
         clock,
-        Stamps(digits),
+        Stamps(digits, spool.starts),
         counts,
         rules=rules or FlushRules(),
         limits=writer_limits or WriterLimits(),
