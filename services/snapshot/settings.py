@@ -37,3 +37,9 @@ class SnapshotSettings(StoreSettings):
     watermark_wait_seconds: float = Field(
         30.0, ge=0, description="How long a manual job waits for an index that is updating."
     )
+    lease_seconds: float = Field(
+        30.0, ge=3, description="Term of a namespace's lease; renewed every third of it."
+    )
+    lease_skew_seconds: float = Field(
+        5.0, ge=0, description="By how much the replicas' clocks may differ at most."
+    )

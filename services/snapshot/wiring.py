@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,7 @@ from services.indexes.policies import Policies
 from services.indexes.stored_policies import StoredPolicies
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.job_book import JobBook
+from services.snapshot.leases import Leases, LeaseTerms
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
 from services.snapshot.servicer import SnapshotServicer
@@ -63,6 +65,13 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             scan=scan,
             reader=reader,
             writer=writer,
+            leases=Leases(
+                store,
+                clock,
+                replica=platform.node(),
+                new_id=random_id,
+                terms=LeaseTerms(settings.lease_seconds, settings.lease_skew_seconds),
+            ),
             retention=Retention(store, clock),
             clock=clock,
             min_interval_ms=settings.snapshot_min_interval_ms,
