@@ -20,6 +20,7 @@ from services.indexes.file_catalog import FileIndexCatalog
 from services.indexes.policies import Policies
 from services.indexes.stored_policies import StoredPolicies
 from services.snapshot.create_snapshot import CreateSnapshot
+from services.snapshot.drain import Drain
 from services.snapshot.job_book import JobBook
 from services.snapshot.leases import Leases, LeaseTerms
 from services.snapshot.retention import Retention
@@ -96,7 +97,10 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
         )
         stack.push_async_callback(create.close)
         await policies.refresh()
-        await stack.enter_async_context(running(policies.run(), watcher.run()))
+        await stack.enter_async_context(running(policies.run()))
+        # In a stack of its own: it ends before everything else, with the drain.
+        watching = await stack.enter_async_context(AsyncExitStack())
+        await watching.enter_async_context(running(watcher.run()))
 
         servicer = SnapshotServicer(
             create, jobs, policies, min_interval_ms=settings.snapshot_min_interval_ms
@@ -106,4 +110,4 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(servicer, server)
 
         name = snapshot_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name
-        yield Service(register, [name])
+        yield Service(register, [name], Drain(watching.aclose, jobs, create, clock))
