@@ -18,6 +18,7 @@ from services.core.tasks import running
 from services.edge.server import Service
 from services.indexes.file_catalog import FileIndexCatalog
 from services.indexes.policies import Policies
+from services.indexes.policy import IndexCatalog
 from services.indexes.stored_policies import StoredPolicies
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.drain import Drain
@@ -27,6 +28,7 @@ from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
 from services.snapshot.servicer import SnapshotServicer
 from services.snapshot.settings import SnapshotSettings
+from services.snapshot.watch_kubernetes import watch_kubernetes
 from services.snapshot.watch_namespaces import NamespaceWatcher, PollIntervals
 from services.snapshot.watermarks import Watermarks
 from services.snapshot.write_automatically import AutomaticWriter
@@ -54,7 +56,11 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             margin_ms=settings.watermark_margin_ms,
             wait_seconds=settings.watermark_wait_seconds,
         )
-        catalogs = [FileIndexCatalog(settings.index_folder)] if settings.index_folder else []
+        catalogs: list[IndexCatalog] = []
+        if settings.index_folder:
+            catalogs.append(FileIndexCatalog(settings.index_folder))
+        if settings.kubernetes_indexes != "off":
+            catalogs.append(await stack.enter_async_context(watch_kubernetes(settings, clock)))
         policies = Policies(
             catalogs,
             StoredPolicies(store),
