@@ -18,7 +18,6 @@ from services.indexes.index_resources import ResourceName
 
 __all__ = [
     "ConflictError",
-    "ExpiredVersionError",
     "IndexApi",
     "KubernetesError",
     "Listing",
@@ -38,10 +37,6 @@ class KubernetesError(LayerError):
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorKind.UNAVAILABLE, message)
-
-
-class ExpiredVersionError(KubernetesError):
-    """The server no longer knows what happened since a version: list again (410 Gone)."""
 
 
 class ConflictError(KubernetesError):
@@ -111,7 +106,7 @@ class IndexApi:
         """Every resource, in pages.
 
         Raises:
-            KubernetesError: ExpiredVersionError when the list changed too much on the way.
+            KubernetesError: also when the list changed too much on the way (410 Gone).
         """
         documents: list[dict[str, Any]] = []
         proceed: dict[str, str] = {}
@@ -127,7 +122,8 @@ class IndexApi:
         """What changes after that version, until the server ends the watch as agreed.
 
         Raises:
-            KubernetesError: the watch broke; ExpiredVersionError: the version is too old.
+            KubernetesError: the watch broke, or the server no longer knows what happened since
+                that version (410 Gone). Only a list helps.
         """
         # Left without `timeout_seconds`, the library would go on by itself, without a pause and
         # from a version that has expired.
@@ -202,6 +198,5 @@ def _typed(document: dict[str, Any]) -> dict[str, Any]:
 def _translated(error: Exception) -> KubernetesError:
     if isinstance(error, ApiException):
         text = f"the Kubernetes API answered {error.status}: {error.reason}"
-        kinds = {409: ConflictError, 410: ExpiredVersionError}
-        return kinds.get(error.status, KubernetesError)(text)
+        return ConflictError(text) if error.status == 409 else KubernetesError(text)
     return KubernetesError(f"the Kubernetes API failed: {type(error).__name__}: {error}")

@@ -29,10 +29,11 @@ from services.formats import snapshot_keys as keys
 from services.formats.snapshot_lease import LeaseRecord, ScanState, decode_lease, encode_lease
 from services.storage.object_store import ObjectStore, StoreUnavailableError
 
-__all__ = ["HeldLease", "LeaseTerms", "LeaseView", "Leases"]
+__all__ = ["LONGEST_TERM_SECONDS", "HeldLease", "LeaseTerms", "LeaseView", "Leases"]
 
 _logger = logging.getLogger(__name__)
 
+LONGEST_TERM_SECONDS: Final = 600.0
 _PAGE: Final = 1000
 _READS: Final = 3
 """Tries to read the highest generation before it is replaced by the next."""
@@ -41,7 +42,8 @@ _NOBODY: Final = LeaseRecord(holder="", expires_at_ms=0)
 
 @dataclass(frozen=True)
 class LeaseTerms:
-    """How long a lease is good for, and by how much replicas' wall clocks may differ."""
+    """How long a lease is good for (at most `LONGEST_TERM_SECONDS`), and by how much replicas'
+    wall clocks may differ."""
 
     term_seconds: float = 30.0
     skew_seconds: float = 5.0
@@ -110,13 +112,18 @@ class Leases:
         Raises:
             StoreUnavailableError: it may have been taken by us, and is then free after its term.
         """
-        now_ms = self._clock.now_ns() // 1_000_000
-        expires_at_ms = view.record.expires_at_ms
-        if expires_at_ms and now_ms <= expires_at_ms + self._terms.skew_seconds * 1000:
+        if self._is_in_force(view.record):
             return None
         holder = f"{self._replica}/{self._new_id()}"
         lease = HeldLease(self._store, self._clock, self._terms, view, holder)
         return lease if await lease.renew() else None
+
+    def _is_in_force(self, record: LeaseRecord) -> bool:
+        left_seconds = record.expires_at_ms / 1000 - self._clock.now_ns() / 1e9
+        skew_seconds = self._terms.skew_seconds
+        # One that is good for longer than any term was written by a clock that is wrong by far:
+        # waiting for it could take days, and two replicas that count do no harm.
+        return -skew_seconds <= left_seconds <= LONGEST_TERM_SECONDS + skew_seconds
 
     async def _generations(self, namespace: Namespace) -> Sequence[int]:
         found: list[int] = []

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from services.edge.settings import Port
+from services.snapshot.leases import LONGEST_TERM_SECONDS
 from services.wiring.stores import StoreSettings
 
 __all__ = ["SnapshotSettings"]
@@ -48,10 +49,13 @@ class SnapshotSettings(StoreSettings):
         30.0, ge=0, description="How long a manual job waits for an index that is updating."
     )
     lease_seconds: float = Field(
-        30.0, ge=3, description="Term of a namespace's lease; renewed every third of it."
+        30.0,
+        ge=3,
+        le=LONGEST_TERM_SECONDS,
+        description="Term of a namespace's lease; renewed every third of it.",
     )
     lease_skew_seconds: float = Field(
-        5.0, ge=0, description="By how much the replicas' clocks may differ at most."
+        5.0, ge=0, le=60, description="By how much the replicas' clocks may differ at most."
     )
 
     @field_validator("kubernetes_namespace")

@@ -87,6 +87,12 @@ async def test_clocks_that_differ_by_less_than_the_margin_never_share_a_lease(
     assert await take(other) is not None
 
 
+async def test_a_clock_that_was_wrong_by_days_blocks_nobody() -> None:
+    replicas = Replicas()
+    assert await take(replicas.replica("a", skew_seconds=86_400.0).leases) is not None
+    assert await take(replicas.replica("b").leases) is not None
+
+
 async def test_a_late_holder_whom_nobody_replaced_still_holds() -> None:
     replicas = Replicas()
     held = await take(replicas.replica("a").leases)
