@@ -11,6 +11,8 @@ from services.archive.write_snapshot import SnapshotWriter
 from services.core.clock import Clock
 from services.core.errors import ErrorKind, LayerError
 from services.core.ids import IdGenerator
+from services.filters.evaluate import unsupported
+from services.filters.parse import parse_filter
 from services.formats.snapshot_body import SnapshotBody
 from services.snapshot.job_book import JobBook
 from services.snapshot.model import JobStatus, SnapshotJob, SnapshotRequest, Source
@@ -66,6 +68,7 @@ class CreateSnapshot:
                 "a stored body cannot be filtered; use source auto or origin with filters"
             )
         if request.source is Source.CACHE:
+            _check_evaluable(request.filters)
             raise LayerError(
                 ErrorKind.CACHE_COLD,
                 f"the document cache of {request.namespace!r} is not warm; use source origin",
@@ -157,6 +160,17 @@ class CreateSnapshot:
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // 1_000_000
+
+
+def _check_evaluable(filters: object | None) -> None:
+    """Refuse filters that the document cache cannot evaluate.
+
+    Raises:
+        LayerError: VALIDATION.
+    """
+    path = None if filters is None else unsupported(parse_filter(filters))
+    if path is not None:
+        raise LayerError.validation(f"{path}: the cache cannot evaluate this; use source origin")
 
 
 def _check_countable(metadata: NamespaceMetadata, request: SnapshotRequest) -> None:
