@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from services.edge.settings import Port
+from services.snapshot.count_origin import OriginStrategy
 from services.wiring.stores import StoreSettings
 
 __all__ = ["SnapshotSettings"]
@@ -36,4 +37,9 @@ class SnapshotSettings(StoreSettings):
     )
     watermark_wait_seconds: float = Field(
         30.0, ge=0, description="How long a manual job waits for an index that is updating."
+    )
+    origin_strategy: OriginStrategy = Field(
+        OriginStrategy.AUTO,
+        description="How the upstream is counted: `aggregate` by its groups, `scan` by reading "
+        "every row, `auto` by groups where that is certain.",
     )

@@ -18,6 +18,8 @@ from services.edge.server import Service
 from services.indexes.file_catalog import FileIndexCatalog
 from services.indexes.policies import Policies
 from services.indexes.stored_policies import StoredPolicies
+from services.snapshot.aggregate_origin import OriginAggregation
+from services.snapshot.count_origin import OriginCount
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.job_book import JobBook
 from services.snapshot.retention import Retention
@@ -44,7 +46,9 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
 
         reader = SnapshotReader(store, cache)
         writer = SnapshotWriter(store, cache)
-        scan = OriginScan(upstream)
+        origin = OriginCount(
+            OriginAggregation(upstream), OriginScan(upstream), settings.origin_strategy
+        )
         watermarks = Watermarks(
             upstream,
             clock,
@@ -60,7 +64,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
         )
         automatic = AutomaticWriter(
             watermarks=watermarks,
-            scan=scan,
+            origin=origin,
             reader=reader,
             writer=writer,
             retention=Retention(store, clock),
@@ -81,7 +85,8 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             reader=reader,
             writer=writer,
             watermarks=watermarks,
-            scan=scan,
+            origin=origin,
+            scan_threads=policies.scan_threads,
             clock=clock,
             new_id=random_id,
         )

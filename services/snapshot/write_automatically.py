@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from services.archive.read_snapshots import SnapshotReader
 from services.archive.write_snapshot import SnapshotWriter
@@ -14,15 +13,15 @@ from services.core.ids import Namespace
 from services.core.timestamps import milliseconds_of
 from services.formats.snapshot_body import SnapshotBody
 from services.indexes.policy import SnapshotPolicy
+from services.snapshot.count_origin import OriginCount
+from services.snapshot.count_request import CountRequest
 from services.snapshot.retention import Retention
-from services.snapshot.scan_origin import OriginScan
 from services.snapshot.watermarks import Poll, Watermarks
 from services.upstream.vector_store import NamespaceMetadata
 
 __all__ = ["AutomaticWriter"]
 
 _logger = logging.getLogger(__name__)
-_PAGE_SIZE: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class AutomaticWriter:
         self,
         *,
         watermarks: Watermarks,
-        scan: OriginScan,
+        origin: OriginCount,
         reader: SnapshotReader,
         writer: SnapshotWriter,
         retention: Retention,
@@ -53,7 +52,7 @@ class AutomaticWriter:
         min_interval_ms: int,
     ) -> None:
         self._watermarks = watermarks
-        self._scan = scan
+        self._origin = origin
         self._reader = reader
         self._writer = writer
         self._retention = retention
@@ -115,7 +114,14 @@ class AutomaticWriter:
     ) -> None:
         assert poll.watermark_ms is not None
         present = _present(poll.metadata, policy.facet_fields)
-        counts = await self._scan.count(policy.namespace, present, page_size=_PAGE_SIZE)
+        counts = await self._origin.count(
+            CountRequest(
+                policy.namespace,
+                tuple(present),
+                poll.metadata,
+                scan_threads=policy.scan_threads,
+            )
+        )
         # A field that no document has yet is complete: it has no values.
         absent: dict[str, dict[str, int]] = {
             name: {} for name in policy.facet_fields if name not in present
