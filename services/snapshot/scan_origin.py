@@ -140,6 +140,8 @@ class _Run:
         self._check_order(part, page)
         if page.rows < self._request.page_size:
             return None
+        if page.last_id == part.after:
+            raise UpstreamUnavailableError("the upstream's pages do not advance")
         return IdRange(part.low, part.end, page.last_id, part.within)
 
     def _check_order(self, part: IdRange, page: Page) -> None:

@@ -172,6 +172,16 @@ def test_an_answer_without_rows_is_the_upstreams_failure() -> None:
         scan(upstream, request_of(upstream, "id"))
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_upstream_that_answers_one_page_for_ever_is_a_failure(threads: int) -> None:
+    upstream = table([{"id": at} for at in range(40)])
+    page = [{"id": at} for at in range(10)]
+    upstream.answer = lambda _query, _answer: {"rows": page}
+    request = request_of(upstream, "id", page_size=10, scan_threads=threads)
+    with pytest.raises(UpstreamUnavailableError, match="do not advance"):
+        scan(upstream, request)
+
+
 def test_pages_do_not_pile_up_behind_the_counter() -> None:
     upstream = table([{"id": at, "text": "x"} for at in range(500)])
     counted: list[int] = []
