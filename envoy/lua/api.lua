@@ -13,7 +13,7 @@
 -- a JSON string every quote is escaped.
 local int64_fields = {
   "watermark_ms", "row_count", "n", "distinct_observed", "cap", "ts_ms",
-  "documents_scanned", "stable_as_of",
+  "documents_scanned", "stable_as_of", "unique_values", "count", "elapsed_ms", "total",
 }
 
 -- Entries hold user JSON (`query`), so the field is taken only where the entry itself has it.

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from google.protobuf import struct_pb2
+from google.protobuf import struct_pb2, timestamp_pb2
 
 from services.core.errors import LayerError
 
-__all__ = ["MAX_DEPTH", "SAFE_INTEGER", "from_value", "to_struct"]
+__all__ = ["MAX_DEPTH", "SAFE_INTEGER", "from_value", "timestamp", "to_struct"]
 
 SAFE_INTEGER: Final = 2**53
 """The largest integer below which a double holds every integer."""
@@ -89,3 +89,10 @@ def _fill(target: struct_pb2.Value, value: Any) -> None:  # noqa: ANN401 - any J
             _fill(target.list_value.values.add(), element)
     else:
         raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def timestamp(epoch_ms: int) -> timestamp_pb2.Timestamp:
+    """Epoch milliseconds as a Timestamp, which JSON shows as RFC 3339."""
+    message = timestamp_pb2.Timestamp()
+    message.FromMilliseconds(epoch_ms)
+    return message

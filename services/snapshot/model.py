@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from typing import Self
 
 from services.core.ids import Namespace
 
@@ -56,6 +57,11 @@ class SnapshotJob:
     stable_as_of_ms: int | None = None
     error: str | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self.status is JobStatus.RUNNING
+
     def advanced(self, documents_scanned: int, expected: int) -> SnapshotJob:
         """The job further on; nothing goes back, and progress is 1 only when it is done."""
         share = documents_scanned / expected if expected else 0.0
@@ -79,5 +85,5 @@ class SnapshotJob:
             stable_as_of_ms=stable_as_of_ms,
         )
 
-    def failed(self, now_ms: int, error: str) -> SnapshotJob:
+    def failed(self, now_ms: int, error: str) -> Self:
         return replace(self, status=JobStatus.FAILED, completed_at_ms=now_ms, error=error)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import grpc
-from google.protobuf import timestamp_pb2
 from layer.snapshot.v2 import snapshot_pb2 as pb
 from layer.snapshot.v2 import snapshot_pb2_grpc
 
 from services.core.durations import format_duration, parse_duration
 from services.core.errors import LayerError
 from services.core.ids import Namespace, parse_namespace
+from services.core.job_book import JobBook
 from services.edge.status import HTTP_STATUS_METADATA
-from services.edge.values import from_value
-from services.filters.parse import parse_filter
+from services.edge.values import timestamp
 from services.indexes.policies import Policies
 from services.indexes.policy import (
     SnapshotPolicy,
     check_facet_fields,
-    check_field_name,
     parse_retention,
 )
 from services.snapshot.create_snapshot import CreateSnapshot
-from services.snapshot.job_book import JobBook
 from services.snapshot.model import SnapshotJob, SnapshotRequest, Source
+from services.snapshot.parse_requests import (
+    parse_field,
+    parse_filters,
+    parse_page_size,
+    parse_source,
+)
 
 __all__ = ["SnapshotServicer"]
-
-_DEFAULT_PAGE_SIZE: Final = 1000
-_MAX_PAGE_SIZE: Final = 10_000
 
 _Context = grpc.aio.ServicerContext[object, object]
 
@@ -38,7 +36,12 @@ class SnapshotServicer(snapshot_pb2_grpc.SnapshotServiceServicer):
     """The gRPC face of the snapshot use cases."""
 
     def __init__(
-        self, create: CreateSnapshot, jobs: JobBook, policies: Policies, *, min_interval_ms: int
+        self,
+        create: CreateSnapshot,
+        jobs: JobBook[SnapshotJob],
+        policies: Policies,
+        *,
+        min_interval_ms: int,
     ) -> None:
         self._create = create
         self._jobs = jobs
@@ -90,25 +93,13 @@ class SnapshotServicer(snapshot_pb2_grpc.SnapshotServiceServicer):
 
 
 def _parse_create(request: pb.CreateSnapshotRequest) -> SnapshotRequest:
-    namespace = parse_namespace(request.namespace)
-    try:
-        field = check_field_name(request.field)
-    except ValueError as error:
-        raise LayerError.validation(f"field: {error}") from error
-    text = request.source if request.HasField("source") else Source.AUTO.value
-    try:
-        source = Source(text)
-    except ValueError:
-        names = ", ".join(source.value for source in Source)
-        raise LayerError.validation(f"source must be one of {names}, not {text!r}") from None
-    page_size = request.page_size if request.HasField("page_size") else _DEFAULT_PAGE_SIZE
-    if not 1 <= page_size <= _MAX_PAGE_SIZE:
-        raise LayerError.validation(f"page_size must be 1 to {_MAX_PAGE_SIZE}")
-    filters = from_value(request.filters, "filters")
-    if filters is not None:
-        # Read for its faults only: the upstream is sent what the caller wrote.
-        parse_filter(filters)
-    return SnapshotRequest(namespace, field, source, filters, page_size)
+    return SnapshotRequest(
+        namespace=parse_namespace(request.namespace),
+        field=parse_field(request.field),
+        source=parse_source(request.source if request.HasField("source") else Source.AUTO.value),
+        filters=parse_filters(request.filters),
+        page_size=parse_page_size(request.page_size if request.HasField("page_size") else None),
+    )
 
 
 def _parse_policy(namespace: Namespace, request: pb.PutSnapshotPolicyRequest) -> SnapshotPolicy:
@@ -134,18 +125,12 @@ def _job_message(job: SnapshotJob) -> pb.SnapshotJob:
         status=job.status,
         progress=job.progress,
         documents_scanned=job.documents_scanned,
-        created_at=_timestamp(job.created_at_ms),
+        created_at=timestamp(job.created_at_ms),
         effective_source=job.effective_source,
         sha=job.sha,
         stable_as_of=job.stable_as_of_ms,
         error=job.error,
     )
     if job.completed_at_ms is not None:
-        message.completed_at.CopyFrom(_timestamp(job.completed_at_ms))
+        message.completed_at.CopyFrom(timestamp(job.completed_at_ms))
     return message
-
-
-def _timestamp(epoch_ms: int) -> timestamp_pb2.Timestamp:
-    timestamp = timestamp_pb2.Timestamp()
-    timestamp.FromMilliseconds(epoch_ms)
-    return timestamp

@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
+from layer.scan.v2 import scan_pb2, scan_pb2_grpc
 from layer.snapshot.v2 import snapshot_pb2, snapshot_pb2_grpc
 
 from services.archive.read_snapshots import SnapshotReader
 from services.archive.write_snapshot import SnapshotWriter
 from services.core.clock import SystemClock
 from services.core.ids import random_id
+from services.core.job_book import JobBook
+from services.core.job_runner import JobRunner
 from services.core.tasks import running
 from services.edge.server import Service
 from services.indexes.file_catalog import FileIndexCatalog
@@ -21,13 +24,16 @@ from services.indexes.policies import Policies
 from services.indexes.policy import IndexCatalog
 from services.indexes.stored_policies import StoredPolicies
 from services.snapshot.aggregate_origin import OriginAggregation
+from services.snapshot.count_documents import CountDocuments
 from services.snapshot.count_origin import OriginCount
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.drain import Drain
-from services.snapshot.job_book import JobBook
 from services.snapshot.leases import Leases, LeaseTerms
+from services.snapshot.model import SnapshotJob
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
+from services.snapshot.scan_servicer import ScanServicer
+from services.snapshot.scan_values import COUNTED_VALUES, ScanJob, ScanValues
 from services.snapshot.servicer import SnapshotServicer
 from services.snapshot.settings import SnapshotSettings
 from services.snapshot.watch_kubernetes import watch_kubernetes
@@ -95,9 +101,11 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             intervals=PollIntervals(settings.watch_updating_seconds, settings.watch_stable_seconds),
             reconcile_seconds=1.0,
         )
-        jobs = JobBook()
+        jobs = JobBook[SnapshotJob]("snapshot job")
+        runner = JobRunner(jobs, clock)
         create = CreateSnapshot(
             jobs=jobs,
+            runner=runner,
             reader=reader,
             writer=writer,
             watermarks=watermarks,
@@ -106,7 +114,26 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             clock=clock,
             new_id=random_id,
         )
-        stack.push_async_callback(create.close)
+        stack.push_async_callback(runner.close)
+        scan_jobs = JobBook[ScanJob]("scan")
+        scan_runner = JobRunner(scan_jobs, clock)
+        stack.push_async_callback(scan_runner.close)
+        values_origin = OriginCount(
+            OriginAggregation(upstream, field_cap=COUNTED_VALUES),
+            OriginScan(upstream, field_cap=COUNTED_VALUES),
+            settings.origin_strategy,
+        )
+        scans = ScanValues(
+            jobs=scan_jobs,
+            runner=scan_runner,
+            reader=reader,
+            watermarks=watermarks,
+            origin=values_origin,
+            scan_threads=policies.scan_threads,
+            clock=clock,
+            new_id=random_id,
+        )
+        count_documents = CountDocuments(reader, watermarks, origin, clock)
         await policies.refresh()
         await stack.enter_async_context(running(policies.run()))
         # In a stack of its own: it ends before everything else, with the drain.
@@ -117,8 +144,14 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             create, jobs, policies, min_interval_ms=settings.snapshot_min_interval_ms
         )
 
+        scan_servicer = ScanServicer(scans, scan_jobs, count_documents)
+
         def register(server: grpc.aio.Server) -> None:
             snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(servicer, server)
+            scan_pb2_grpc.add_ScanServiceServicer_to_server(scan_servicer, server)
 
-        name = snapshot_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name
-        yield Service(register, [name], Drain(watching.aclose, jobs, create, clock))
+        names = [
+            snapshot_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name,
+            scan_pb2.DESCRIPTOR.services_by_name["ScanService"].full_name,
+        ]
+        yield Service(register, names, Drain(watching.aclose, [runner, scan_runner], clock))

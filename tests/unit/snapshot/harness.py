@@ -9,11 +9,12 @@ from services.archive.read_snapshots import SnapshotReader
 from services.archive.write_snapshot import SnapshotWriter
 from services.cache.no_cache import NoCache
 from services.core.ids import Namespace
+from services.core.job_book import JobBook
+from services.core.job_runner import JobRunner
 from services.indexes.policy import SnapshotPolicy
 from services.snapshot.aggregate_origin import OriginAggregation
 from services.snapshot.count_origin import OriginCount, OriginStrategy
 from services.snapshot.create_snapshot import CreateSnapshot
-from services.snapshot.job_book import JobBook
 from services.snapshot.leases import Leases, LeaseTerms
 from services.snapshot.model import JobStatus, SnapshotJob, SnapshotRequest, Source
 from services.snapshot.retention import Retention
@@ -52,7 +53,7 @@ class SnapshotHarness:
         self.store = CountingObjectStore(MemoryObjectStore())
         self.reader = SnapshotReader(self.store, NoCache())
         self.writer = SnapshotWriter(self.store, NoCache())
-        self.jobs = JobBook()
+        self.jobs = JobBook[SnapshotJob]("snapshot job")
         self._ids = iter(range(1_000_000))
         self.restart()
 
@@ -78,8 +79,10 @@ class SnapshotHarness:
             clock=self.clock,
             min_interval_ms=0,
         )
+        self.runner = JobRunner(self.jobs, self.clock)
         self.create = CreateSnapshot(
             jobs=self.jobs,
+            runner=self.runner,
             reader=self.reader,
             writer=self.writer,
             watermarks=self.watermarks,

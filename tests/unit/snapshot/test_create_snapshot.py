@@ -124,7 +124,7 @@ async def test_a_stopping_service_says_so_in_its_running_jobs() -> None:
     harness = SnapshotHarness(ROWS)
     job = await harness.create(SnapshotRequest(NS, "color", Source.ORIGIN, None, 1))
     await asyncio.sleep(0)
-    await harness.create.close()
+    await harness.runner.close()
     ended = harness.jobs.get(NS, job.id)
     assert ended.status is JobStatus.FAILED
     assert ended.error is not None
@@ -146,4 +146,4 @@ async def test_too_many_running_jobs_are_refused() -> None:
     with pytest.raises(LayerError) as refused:
         await harness.create(request)
     assert refused.value.kind is ErrorKind.TOO_MANY_REQUESTS
-    await harness.create.close()
+    await harness.runner.close()

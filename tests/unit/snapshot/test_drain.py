@@ -24,9 +24,7 @@ class Draining:
         self.harness.upstream = self.upstream
         self.harness.restart()
         self.watcher_stopped = asyncio.Event()
-        self.drain = Drain(
-            self.stop_watching, self.harness.jobs, self.harness.create, self.harness.clock
-        )
+        self.drain = Drain(self.stop_watching, [self.harness.runner], self.harness.clock)
 
     async def stop_watching(self) -> None:
         self.watcher_stopped.set()
