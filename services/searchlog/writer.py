@@ -167,6 +167,7 @@ class TrailWriter:
             batch = Batch(stream, self._clock.monotonic())
             batches.append(batch)
         batch.add(entry)
+        batch.awaited = batch.awaited or (stream, entry.nanos) in self._awaited
         self._memory_bytes += len(entry.line) + _ENTRY_OVERHEAD_BYTES
         self._spilling = self._spilling or self._memory_bytes > self._limits.max_memory_bytes
         self._idle.clear()

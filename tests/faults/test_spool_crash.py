@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -108,7 +109,7 @@ async def test_damage_in_the_middle_costs_the_rest_of_one_segment(tmp_path: Path
         found = await read_all(spool)
         assert 0 < spool.counts.torn_bytes < len(data)
     records = [int(payload[7:15]) for payload in found]
-    first_after = next(b for a, b in zip(records, records[1:], strict=False) if b != a + 1)
+    first_after = next(b for a, b in itertools.pairwise(records) if b != a + 1)
     assert records == [*range(records.index(first_after)), *range(first_after, records[-1] + 1)]
 
 

@@ -150,11 +150,11 @@ def check_walk(entries: Sequence[SearchEntry], promised: set[str], seed: int) ->
     stamps = [entry.timestamp_nanos for entry in entries]
     assert stamps == sorted(stamps, reverse=True), f"seed {seed}: not newest first"
     assert len(names) == len(set(names)), f"seed {seed}: an entry was visited twice"
-    missing = promised - set(names)  # type: ignore[arg-type]
+    missing = promised - set(names)
     assert not missing, f"seed {seed}: {len(missing)} acknowledged entries are missing"
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(8))
 async def test_nothing_acknowledged_is_ever_missing(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     clock = ManualClock(ALMOST_MIDNIGHT)

@@ -47,7 +47,7 @@ def test_a_key_is_parsed_back(kind: TrailKind) -> None:
         "search-history/products/2026-05-21/1779436800123450007.jsonl",
         "search-history/products/2026-13-45/1779436800123450007.jsonl",
         "search-history/products/2262-04-12/9223372036854775808.jsonl",
-        "search-history/products/2026-05-22/١779436800123450007.jsonl",
+        "search-history/products/2026-05-22/\u0661779436800123450007.jsonl",
     ],
 )
 def test_foreign_keys_are_none(key: str) -> None:
