@@ -1,7 +1,8 @@
 """The life cycle of a gRPC server: start, serve, drain.
 
 Health says NOT_SERVING until the service's own start has finished and from the moment SIGTERM
-arrives; then running calls get `drain_seconds` to end, and what the service holds is closed last.
+arrives; then the service's own work and running calls get `drain_seconds` to end, and what the
+service holds is closed last.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -29,6 +30,9 @@ __all__ = ["Service", "run_server"]
 
 _logger = logging.getLogger(__name__)
 
+_LAST_CALLS_SECONDS: Final = 1.0
+"""For calls that came in while the service drained."""
+
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Largest gRPC message: a body with many fields, or a burst of access-log entries."""
 
@@ -39,6 +43,8 @@ class Service:
 
     register: Callable[[grpc.aio.Server], None]
     names: Sequence[str]
+    drain: Callable[[float], Awaitable[None]] | None = None
+    """Ends work that no call waits for, in about that many seconds, while calls are answered."""
 
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
@@ -102,10 +108,20 @@ async def _serve(
             await stopping.wait()
             _logger.info("draining", extra={"seconds": settings.drain_seconds})
             await health_servicer.enter_graceful_shutdown()
-            await server.stop(settings.drain_seconds)
+            await _drain(service, server, settings.drain_seconds)
     finally:
         telemetry.shutdown()
     _logger.info("stopped")
+
+
+async def _drain(service: Service, server: grpc.aio.Server, seconds: float) -> None:
+    """The service's work first: the calls that ask about it are still answered meanwhile."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    if service.drain is not None:
+        await service.drain(seconds)
+    left = seconds - (loop.time() - started)
+    await server.stop(min(seconds, max(left, _LAST_CALLS_SECONDS)))
 
 
 def _new_server(telemetry: Telemetry, keys: Sequence[str]) -> grpc.aio.Server:

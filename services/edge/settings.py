@@ -33,7 +33,7 @@ class ServerSettings(BaseSettings):
         "Unset: open.",
     )
     drain_seconds: float = Field(
-        5.0, ge=0, le=300, description="How long running calls may take to end after SIGTERM."
+        5.0, ge=0, le=300, description="How long calls and jobs may take to end after SIGTERM."
     )
     otlp_endpoint: str | None = Field(
         None, description="OTLP/gRPC collector for traces, such as `http://127.0.0.1:4317`."

@@ -22,8 +22,11 @@ __all__ = [
     "history_prefix",
     "inverted",
     "latest_cache_key",
+    "lease_key",
+    "lease_prefix",
     "parse_activity_key",
     "parse_body_key",
+    "parse_lease_key",
     "parse_sha_key",
     "policy_key",
     "policy_prefix",
@@ -38,6 +41,7 @@ _ACTIVITY = re.compile(
     r"(?P<inv>\d{13})-(?P<namespace>[A-Za-z0-9._-]{1,128})-(?P<sha>[0-9a-f]{64})"
 )
 _SHA = re.compile(r"(?P<sha>[0-9a-f]{64})/(?P<inv>\d{13})")
+_LEASE = re.compile(r"\d{16}")
 
 
 @dataclass(frozen=True, order=True)
@@ -95,6 +99,21 @@ def policy_key(namespace: Namespace) -> str:
 def latest_cache_key(namespace: Namespace) -> str:
     """Where the cache mirrors the newest body."""
     return f"latest/{namespace}"
+
+
+def lease_prefix(namespace: Namespace) -> str:
+    return f"snapshot-leases/{namespace}/"
+
+
+def lease_key(namespace: Namespace, generation: int) -> str:
+    """One generation of a namespace's lease; ascending key order is the order of generations."""
+    return f"{lease_prefix(namespace)}{generation:016d}"
+
+
+def parse_lease_key(namespace: Namespace, key: str) -> int | None:
+    """The generation that a key under `snapshot-leases/{namespace}/` is; None for a foreign key."""
+    name = key.removeprefix(lease_prefix(namespace))
+    return int(name) if _LEASE.fullmatch(name) else None
 
 
 def parse_body_key(namespace: Namespace, key: str) -> SnapshotRef | None:

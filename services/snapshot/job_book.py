@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
@@ -21,20 +22,38 @@ class JobBook:
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, SnapshotJob] = OrderedDict()
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def close(self) -> None:
+        """Take no new jobs: the service is stopping."""
+        self._closed = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job runs."""
+        return self._idle.is_set()
+
+    async def idle(self) -> None:
+        """Wait until no job runs."""
+        await self._idle.wait()
 
     def add(self, job: SnapshotJob) -> None:
         """Remember a new job, and forget the oldest that has ended when there are too many.
 
         Raises:
-            LayerError: TOO_MANY_REQUESTS.
+            LayerError: TOO_MANY_REQUESTS; UNAVAILABLE after `close`.
         """
-        running = sum(job.status is JobStatus.RUNNING for job in self._jobs.values())
-        if running >= JOBS_RUNNING:
+        if self._closed:
+            raise LayerError(ErrorKind.UNAVAILABLE, "the service is stopping; try again")
+        if self._running() >= JOBS_RUNNING:
             raise LayerError(
                 ErrorKind.TOO_MANY_REQUESTS,
                 f"{JOBS_RUNNING} snapshot jobs are running; try again when one has ended",
             )
         self._jobs[job.id] = job
+        self._idle.clear()
         if len(self._jobs) > JOBS_KEPT:
             ended = (key for key, old in self._jobs.items() if old.status is not JobStatus.RUNNING)
             del self._jobs[next(ended)]
@@ -42,6 +61,8 @@ class JobBook:
     def update(self, job: SnapshotJob) -> None:
         """Replace what is known of a job."""
         self._jobs[job.id] = job
+        if job.status is not JobStatus.RUNNING and not self._running():
+            self._idle.set()
 
     def get(self, namespace: Namespace, job_id: str) -> SnapshotJob:
         """One job.
@@ -57,3 +78,6 @@ class JobBook:
     def list(self, namespace: Namespace) -> Sequence[SnapshotJob]:
         """The namespace's jobs, oldest first."""
         return [job for job in self._jobs.values() if job.namespace == namespace]
+
+    def _running(self) -> int:
+        return sum(job.status is JobStatus.RUNNING for job in self._jobs.values())

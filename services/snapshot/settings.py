@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from services.edge.settings import Port
+from services.snapshot.leases import LONGEST_TERM_SECONDS
 from services.wiring.stores import StoreSettings
 
 __all__ = ["SnapshotSettings"]
@@ -18,6 +20,15 @@ class SnapshotSettings(StoreSettings):
     snapshot_port: Port = Field(8081, description="Port of SnapshotService.")
     index_folder: Path | None = Field(
         None, description="Folder of YAML files with `Index` resources."
+    )
+    kubernetes_indexes: Literal["off", "namespace", "cluster"] = Field(
+        "off", description="Where `Index` custom resources are looked for."
+    )
+    kubernetes_namespace: str | None = Field(
+        None, description="The Kubernetes namespace of `namespace`.", validate_default=True
+    )
+    kubernetes_config: Path | None = Field(
+        None, description="A kubeconfig; unset: the service account of the pod."
     )
     policy_refresh_seconds: float = Field(
         10.0, gt=0, description="How often policies are read again."
@@ -37,3 +48,19 @@ class SnapshotSettings(StoreSettings):
     watermark_wait_seconds: float = Field(
         30.0, ge=0, description="How long a manual job waits for an index that is updating."
     )
+    lease_seconds: float = Field(
+        30.0,
+        ge=3,
+        le=LONGEST_TERM_SECONDS,
+        description="Term of a namespace's lease; renewed every third of it.",
+    )
+    lease_skew_seconds: float = Field(
+        5.0, ge=0, le=60, description="By how much the replicas' clocks may differ at most."
+    )
+
+    @field_validator("kubernetes_namespace")
+    @classmethod
+    def _names_a_namespace(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value and info.data.get("kubernetes_indexes") == "namespace":
+            raise ValueError("needed with LAYER_KUBERNETES_INDEXES=namespace")
+        return value

@@ -48,18 +48,19 @@ class NamespaceWatcher:
         self._intervals = intervals
         self._reconcile_seconds = reconcile_seconds
         self._loops: dict[Namespace, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Follow the policies for as long as the task runs; its loops end with it."""
+        """Follow the policies for as long as the task runs; its loops end with it, and have given
+        their leases back."""
         try:
             while True:
                 self._reconcile()
                 await self._clock.sleep(self._reconcile_seconds)
         finally:
-            loops = list(self._loops.values())
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            for namespace in list(self._loops):
+                self._end(namespace)
+            await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _reconcile(self) -> None:
         wanted = {
@@ -68,10 +69,16 @@ class NamespaceWatcher:
             if policy.facet_fields
         }
         for namespace in self._loops.keys() - wanted:
-            self._loops.pop(namespace).cancel()
+            self._end(namespace)
             self._writer.forget(namespace)
         for namespace in wanted - self._loops.keys():
             self._loops[namespace] = asyncio.create_task(self._watch(namespace))
+
+    def _end(self, namespace: Namespace) -> None:
+        loop = self._loops.pop(namespace)
+        loop.cancel()
+        self._ending.add(loop)
+        loop.add_done_callback(self._ending.discard)
 
     async def _watch(self, namespace: Namespace) -> None:
         failures = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,13 +18,17 @@ from services.core.tasks import running
 from services.edge.server import Service
 from services.indexes.file_catalog import FileIndexCatalog
 from services.indexes.policies import Policies
+from services.indexes.policy import IndexCatalog
 from services.indexes.stored_policies import StoredPolicies
 from services.snapshot.create_snapshot import CreateSnapshot
+from services.snapshot.drain import Drain
 from services.snapshot.job_book import JobBook
+from services.snapshot.leases import Leases, LeaseTerms
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
 from services.snapshot.servicer import SnapshotServicer
 from services.snapshot.settings import SnapshotSettings
+from services.snapshot.watch_kubernetes import watch_kubernetes
 from services.snapshot.watch_namespaces import NamespaceWatcher, PollIntervals
 from services.snapshot.watermarks import Watermarks
 from services.snapshot.write_automatically import AutomaticWriter
@@ -51,7 +56,11 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             margin_ms=settings.watermark_margin_ms,
             wait_seconds=settings.watermark_wait_seconds,
         )
-        catalogs = [FileIndexCatalog(settings.index_folder)] if settings.index_folder else []
+        catalogs: list[IndexCatalog] = []
+        if settings.index_folder:
+            catalogs.append(FileIndexCatalog(settings.index_folder))
+        if settings.kubernetes_indexes != "off":
+            catalogs.append(await stack.enter_async_context(watch_kubernetes(settings, clock)))
         policies = Policies(
             catalogs,
             StoredPolicies(store),
@@ -63,6 +72,13 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             scan=scan,
             reader=reader,
             writer=writer,
+            leases=Leases(
+                store,
+                clock,
+                replica=platform.node(),
+                new_id=random_id,
+                terms=LeaseTerms(settings.lease_seconds, settings.lease_skew_seconds),
+            ),
             retention=Retention(store, clock),
             clock=clock,
             min_interval_ms=settings.snapshot_min_interval_ms,
@@ -87,7 +103,10 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
         )
         stack.push_async_callback(create.close)
         await policies.refresh()
-        await stack.enter_async_context(running(policies.run(), watcher.run()))
+        await stack.enter_async_context(running(policies.run()))
+        # In a stack of its own: it ends before everything else, with the drain.
+        watching = await stack.enter_async_context(AsyncExitStack())
+        await watching.enter_async_context(running(watcher.run()))
 
         servicer = SnapshotServicer(
             create, jobs, policies, min_interval_ms=settings.snapshot_min_interval_ms
@@ -97,4 +116,4 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(servicer, server)
 
         name = snapshot_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name
-        yield Service(register, [name])
+        yield Service(register, [name], Drain(watching.aclose, jobs, create, clock))

@@ -12,6 +12,7 @@ from services.core.ids import Namespace
 from services.indexes.policy import SnapshotPolicy
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.job_book import JobBook
+from services.snapshot.leases import Leases, LeaseTerms
 from services.snapshot.model import JobStatus, SnapshotJob, SnapshotRequest, Source
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
@@ -23,6 +24,18 @@ from tests.doubles.memory_object_store import MemoryObjectStore
 from tests.doubles.table_store import TableVectorStore
 
 NS = Namespace("products")
+
+
+class NeverWakingClock:
+    """Another clock's time; who sleeps waits for his end. `FakeClock` wakes at once, which a loop
+    in the background would run away with."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.now_ns = clock.now_ns
+        self.monotonic = clock.monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
 
 
 class SnapshotHarness:
@@ -47,6 +60,13 @@ class SnapshotHarness:
             scan=scan,
             reader=self.reader,
             writer=self.writer,
+            leases=Leases(
+                self.store,
+                NeverWakingClock(self.clock),
+                replica="test",
+                new_id=lambda: f"lease-{next(self._ids)}",
+                terms=LeaseTerms(),
+            ),
             retention=Retention(self.store, self.clock),
             clock=self.clock,
             min_interval_ms=0,
