@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.formats.trail_keys import MAX_SPAN_NANOS, ObjectName, day_of
+from services.formats.trail_keys import DAY_NANOS, MAX_SPAN_NANOS, ObjectName, day_of
 from services.searchlog.model import Stream
 from services.searchlog.spool import Group
 
@@ -55,7 +55,7 @@ class Batch:
         if not self.entries:
             return True
         oldest, newest = min(self.oldest, nanos), max(self.newest, nanos)
-        return newest - oldest <= MAX_SPAN_NANOS and day_of(oldest) == day_of(newest)
+        return newest - oldest <= MAX_SPAN_NANOS and oldest // DAY_NANOS == newest // DAY_NANOS
 
     def add(self, entry: HeldEntry) -> None:
         self.oldest = min(self.oldest, entry.nanos) if self.entries else entry.nanos

@@ -67,7 +67,8 @@ class TapReader:
             self.counts.not_served += 1
             return None
         metadata = entry.common_properties.metadata.filter_metadata
-        fields: _Fields = metadata[TAP_METADATA].fields if TAP_METADATA in metadata else {}
+        # Copied once: each look into a protobuf map makes a new object.
+        fields = dict(metadata[TAP_METADATA].fields.items()) if TAP_METADATA in metadata else {}
         namespace = _namespace(fields, entry.request)
         if namespace is None:
             self.counts.without_namespace += 1
@@ -137,11 +138,12 @@ def _namespace(fields: _Fields, request: accesslog_pb2.HTTPRequestProperties) ->
 
 
 def _body(fields: _Fields, name: str, headers: Mapping[str, str]) -> CapturedBody | None:
-    if f"{name}_b64" not in fields:
+    captured = fields.get(f"{name}_b64")
+    if captured is None:
         return None
-    truncated = f"{name}_truncated" in fields and fields[f"{name}_truncated"].bool_value
+    truncated = fields.get(f"{name}_truncated")
     return read_captured_body(
-        fields[f"{name}_b64"].string_value,
-        truncated=truncated,
+        captured.string_value,
+        truncated=truncated is not None and truncated.bool_value,
         encoding=headers.get("content-encoding", ""),
     )
