@@ -32,7 +32,8 @@ UnstoredLines = Callable[[Stream], Awaitable[Sequence[Sequence[bytes]]]]
 class ReadLimits:
     """What one page may cost before it comes back short."""
 
-    objects: int = 400
+    objects: int = 1_000
+    """Twice the largest page, in objects of one line."""
     lists: int = 24
     seconds: float = 2.0
     parallel: int = 32

@@ -75,6 +75,8 @@ async def test_overlapping_objects_are_merged() -> None:
     await put_object(store, NOW - 40 * SECOND)
     read = reader(store)
     assert ages(await page(read)) == [1, 10, 20, 30, 40, 50]
+    # A reader that has not seen the objects above the cursor looks into them.
+    assert ages(await page(reader(store), newest=NOW - 15 * SECOND)) == [20, 30, 40, 50]
     pages = await walk(read, 2)
     assert [ages(p) for p in pages] == [[1, 10], [20, 30], [40, 50]]
     assert [p.next_cursor for p in pages] == [NOW - 10 * SECOND, NOW - 30 * SECOND, None]

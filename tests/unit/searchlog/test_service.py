@@ -74,7 +74,7 @@ async def running(tmp_path: Path, store: MemoryObjectStore) -> AsyncIterator[Run
             yield Running(
                 searchlog,
                 searchlog_pb2_grpc.SearchLogServiceStub(channel),
-                als_pb2_grpc.AccessLogServiceStub(channel),  # type: ignore[arg-type]
+                als_pb2_grpc.AccessLogServiceStub(channel),
             )
         await server.stop(0)
 
@@ -206,7 +206,11 @@ async def test_fetches_and_their_list(running: Running) -> None:
         )
     ).events
     assert [event.doc_id for event in events] == ["second", "second", "first"]
-    assert (events[0].source, events[0].served_from, events[0].tags) == ("fetch", "upstream", [])
+    assert (events[0].source, events[0].served_from, list(events[0].tags)) == (
+        "fetch",
+        "upstream",
+        [],
+    )
     assert events[2].timestamp == "2026-09-21T14:13:20.000Z"
     assert not (await running.listed()).entries
 
