@@ -12,7 +12,7 @@ from services.cache.no_cache import NoCache
 from services.core.errors import ErrorKind
 from services.formats.trail import SearchEntry
 from services.formats.trail_keys import DAY_NANOS, ObjectName, day_of, object_key
-from services.searchlog.model import Stream
+from services.searchlog.model import Stream, TrailCounts
 from services.searchlog.object_bodies import ObjectBodies
 from services.searchlog.page_query import PageQuery
 from services.searchlog.read_trail import ReadLimits, ReadTrail, TrailPage
@@ -38,12 +38,20 @@ def reader(
     tails: Sequence[Sequence[bytes]] = (),
     clock: ManualClock | None = None,
     limits: ReadLimits | None = None,
+    counts: TrailCounts | None = None,
 ) -> ReadTrail:
     async def unstored(_: Stream) -> Sequence[Sequence[bytes]]:
         return tails
 
     bodies = ObjectBodies(store, cache or NoCache())
-    return ReadTrail(store, bodies, unstored, clock or ManualClock(NOW), limits or ReadLimits())
+    return ReadTrail(
+        store,
+        bodies,
+        unstored,
+        clock or ManualClock(NOW),
+        limits or ReadLimits(),
+        counts or TrailCounts(),
+    )
 
 
 async def page(read: ReadTrail, limit: int = 50, **fields: Any) -> TrailPage[SearchEntry]:
@@ -161,7 +169,9 @@ async def test_malformed_lines_and_foreign_keys_are_skipped() -> None:
     await store.put(f"search-history/n/{day}/readme.txt", b"hello")
     await store.put("search-history/n/latest/1790000000000000000.jsonl", search_line(NOW))
     await store.put("search-history/nn/2026-09-21/1790000000000000000.jsonl", search_line(NOW - 1))
-    assert ages(await page(reader(store))) == [0, 1]
+    counts = TrailCounts()
+    assert ages(await page(reader(store, counts=counts))) == [0, 1]
+    assert counts.malformed_lines == 3
 
 
 async def test_an_object_that_is_deleted_meanwhile_is_skipped() -> None:
