@@ -9,7 +9,12 @@ from dataclasses import replace
 from services.core.clock import Clock
 from services.core.errors import LayerError
 from services.core.ids import Namespace
-from services.indexes.policy import CatalogView, IndexCatalog, SnapshotPolicy
+from services.indexes.policy import (
+    DEFAULT_SCAN_THREADS,
+    CatalogView,
+    IndexCatalog,
+    SnapshotPolicy,
+)
 from services.indexes.stored_policies import StoredPolicies
 
 __all__ = ["Policies"]
@@ -48,6 +53,11 @@ class Policies:
                 is_stored = position == len(self._sources) - 1
                 merged[namespace] = _over(policy, merged.get(namespace)) if is_stored else policy
         return merged
+
+    def scan_threads(self, namespace: Namespace) -> int:
+        """How many queries a scan of the namespace may have in flight."""
+        policy = self.current().get(namespace)
+        return DEFAULT_SCAN_THREADS if policy is None else policy.scan_threads
 
     async def get(self, namespace: Namespace) -> SnapshotPolicy | None:
         """One namespace's policy, as of now for what the API has set."""

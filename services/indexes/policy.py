@@ -14,6 +14,7 @@ from services.core.ids import Namespace, parse_namespace
 
 __all__ = [
     "API_VERSION",
+    "DEFAULT_SCAN_THREADS",
     "CatalogView",
     "IndexCatalog",
     "PolicyProblem",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 API_VERSION: Final = "hevlayer.com/v1"
+DEFAULT_SCAN_THREADS: Final = 8
 MAX_FACET_FIELDS: Final = 64
 MAX_FIELD_BYTES: Final = 128
 """Turbopuffer's limit for attribute names (turbopuffer.com/docs/limits)."""
@@ -41,7 +43,8 @@ class SnapshotPolicy:
     """Least time between automatic snapshots; None: the service's own minimum."""
     retention_ms: int | None = None
     """Bodies older than this are pruned; None: never."""
-    scan_threads: int = 8
+    scan_threads: int = DEFAULT_SCAN_THREADS
+    """Queries in flight while every row is read."""
 
     @property
     def retention(self) -> str:
@@ -88,7 +91,7 @@ class _Snapshot(msgspec.Struct, rename="camel"):
 
 
 class _Scan(msgspec.Struct):
-    threads: int = 8
+    threads: int = DEFAULT_SCAN_THREADS
 
 
 class _Spec(msgspec.Struct):

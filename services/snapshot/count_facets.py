@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any, Final
 
@@ -13,10 +15,11 @@ import msgspec
 
 from services.formats.snapshot_body import FIELD_CAP, SnapshotBody, build_body
 
-__all__ = ["FacetCounter", "FacetCounts", "value_text"]
+__all__ = ["FacetCounter", "FacetCounts", "Page", "value_text"]
 
 Scalar = str | int | float | bool
 _ID: Final = "id"
+_INTEGER_TEXT: Final = 2.0**64
 _UNNAMEABLE: Final = re.compile(r'["\\\x00-\x1f]')
 
 
@@ -40,21 +43,41 @@ class FacetCounts:
 
 
 def value_text(value: Scalar) -> str:
-    """`v` of a body: the string itself, or the JSON text of a number or boolean."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    """`v` of a body: the string itself, or the JSON text of a number or boolean.
+
+    A number has one text however it was spelled: `7.0` is `7` and `-0.0` is `0`, since JSON's
+    writers differ in that and rows and groups may not have the same writer.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < _INTEGER_TEXT:
+        value = int(value)
+    return msgspec.json.encode(value).decode()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a scan has to know of a page: its rows, and whether their ids only ascend."""
+
+    rows: int
+    first_id: str | int | None = None
+    last_id: str | int | None = None
+    is_ascending: bool = True
 
 
 class FacetCounter:
     """Counts documents per value. An array counts each distinct element once a document; missing
     and null values are not counted.
 
-    Pages are decoded into a struct of just the wanted columns: three times as fast as a dict a row
-    (`make bench`).
+    Pages are decoded into a struct of just the wanted columns, and columns are counted in C: about
+    twice as fast as a dict a row (`make bench`).
     """
 
-    def __init__(self, fields: Sequence[str]) -> None:
+    def __init__(self, fields: Sequence[str], *, cap: int = FIELD_CAP) -> None:
         self._fields = tuple(fields)
+        self._cap = cap
         self._counters: list[Counter[Any]] = [Counter() for _ in self._fields]
+        self._over_cap: dict[int, set[Any]] = {}
         self._row_count = 0
         self._decoder, self._id, self._columns = _page_decoder(self._fields)
 
@@ -63,30 +86,44 @@ class FacetCounter:
         """Documents counted so far."""
         return self._row_count
 
-    def add_page(self, data: bytes) -> tuple[int, str | int | None]:
-        """Count a page, which is a query's answer. Its number of rows and its last id.
+    def add_page(self, data: bytes) -> Page:
+        """Count a page, which is a query's answer.
 
         Raises:
             msgspec.DecodeError: it is no such answer.
         """
         rows = self._decoder.decode(data).rows
         if not rows:
-            return 0, None
+            return Page(0)
         self._row_count += len(rows)
-        for counter, column in zip(self._counters, self._columns, strict=True):
-            _count(counter, [column(row) for row in rows])
-        return len(rows), self._id(rows[-1])
+        for at, column in enumerate(self._columns):
+            self._add_column(at, list(map(column, rows)))
+        ids = list(map(self._id, rows))
+        return Page(len(rows), ids[0], ids[-1], _is_ascending(ids))
 
     def result(self) -> FacetCounts:
         """The counts so far, as `v` and `n` of a body."""
         counts: dict[str, Mapping[str, int]] = {}
         over_cap: dict[str, int] = {}
-        for name, counter in zip(self._fields, self._counters, strict=True):
-            if len(counter) > FIELD_CAP:
-                over_cap[name] = len(counter)
+        for at, name in enumerate(self._fields):
+            if at not in self._over_cap:
+                counts[name] = {value_text(value): n for value, n in self._counters[at].items()}
             else:
-                counts[name] = {value_text(value): n for value, n in counter.items()}
+                over_cap[name] = self._row_count if name == _ID else len(self._over_cap[at])
         return FacetCounts(self._row_count, counts, over_cap)
+
+    def _add_column(self, at: int, column: list[Any]) -> None:
+        """Count a column. Over the cap only the number of values matters: they are kept without
+        counts and, since no two documents share an id, ids are not kept at all."""
+        seen = self._over_cap.get(at)
+        if seen is None:
+            counter = self._counters[at]
+            _count(counter, column)
+            if len(counter) > self._cap:
+                self._over_cap[at] = set() if self._fields[at] == _ID else set(counter)
+                self._counters[at] = Counter()
+        elif self._fields[at] != _ID:
+            _collect(seen, column)
 
 
 _Column = Callable[[Any], Any]
@@ -115,10 +152,30 @@ def _page_decoder(
 
 
 def _count(counter: Counter[Any], column: list[Any]) -> None:
-    """Add a column. `Counter.update` counts in C, so scalars and elements are given to it whole."""
-    scalars = [value for value in column if value is not None and not isinstance(value, list)]
-    counter.update(scalars)
-    if len(scalars) < len(column):
+    """Add a column. `Counter.update` counts in C, so values and elements are given to it whole."""
+    types = set(map(type, column))
+    if list in types:
+        arrays = [value for value in column if type(value) is list]
+        counter.update(chain.from_iterable(map(set, arrays)))
+        column = [value for value in column if type(value) is not list] if len(types) > 1 else []
+    counter.update(column)
+    counter.pop(None, None)
+
+
+def _collect(seen: set[Any], column: list[Any]) -> None:
+    """Add a column's values to those seen."""
+    try:
+        seen.update(column)
+    except TypeError:
+        # A list has no hash; what was added before it is added again.
         for value in column:
-            if isinstance(value, list):
-                counter.update({element for element in value if element is not None})
+            seen.update(value if isinstance(value, list) else [value])
+    seen.discard(None)
+
+
+def _is_ascending(ids: list[Any]) -> bool:
+    """Whether each id is above the one before, as Python orders integers and strings."""
+    try:
+        return all(map(operator.lt, ids, ids[1:]))
+    except TypeError:
+        return False

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.archive.read_snapshots import SnapshotReader
 from services.archive.write_snapshot import SnapshotWriter
 from services.core.clock import Clock
 from services.core.errors import ErrorKind, LayerError
-from services.core.ids import IdGenerator
+from services.core.ids import IdGenerator, Namespace
+from services.filters.evaluate import unsupported
+from services.filters.parse import parse_filter
 from services.formats.snapshot_body import SnapshotBody
+from services.snapshot.count_origin import OriginCount
+from services.snapshot.count_request import CountRequest
 from services.snapshot.job_book import JobBook
 from services.snapshot.model import JobStatus, SnapshotJob, SnapshotRequest, Source
-from services.snapshot.scan_origin import OriginScan
 from services.snapshot.watermarks import Watermarks
 from services.upstream.vector_store import NamespaceMetadata, is_vector
 
@@ -42,7 +46,8 @@ class CreateSnapshot:
         reader: SnapshotReader,
         writer: SnapshotWriter,
         watermarks: Watermarks,
-        scan: OriginScan,
+        origin: OriginCount,
+        scan_threads: Callable[[Namespace], int],
         clock: Clock,
         new_id: IdGenerator,
     ) -> None:
@@ -50,7 +55,8 @@ class CreateSnapshot:
         self._reader = reader
         self._writer = writer
         self._watermarks = watermarks
-        self._scan = scan
+        self._origin = origin
+        self._scan_threads = scan_threads
         self._clock = clock
         self._new_id = new_id
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,6 +72,7 @@ class CreateSnapshot:
                 "a stored body cannot be filtered; use source auto or origin with filters"
             )
         if request.source is Source.CACHE:
+            _check_evaluable(request.filters)
             raise LayerError(
                 ErrorKind.CACHE_COLD,
                 f"the document cache of {request.namespace!r} is not warm; use source origin",
@@ -129,15 +136,19 @@ class CreateSnapshot:
         metadata, watermark_ms = await self._watermarks.fresh(request.namespace)
         _check_countable(metadata, request)
 
-        def advance(documents: int) -> None:
-            current = self._current(job)
-            self._jobs.update(current.advanced(documents, metadata.approx_row_count))
+        def advance(documents: int, expected: int | None) -> None:
+            known = metadata.approx_row_count if expected is None else expected
+            self._jobs.update(self._current(job).advanced(documents, known))
 
-        counts = await self._scan.count(
-            request.namespace,
-            [request.field],
-            filters=request.filters,
-            page_size=request.page_size,
+        counts = await self._origin.count(
+            CountRequest(
+                request.namespace,
+                (request.field,),
+                metadata,
+                request.filters,
+                request.page_size,
+                self._scan_threads(request.namespace),
+            ),
             on_progress=advance,
         )
         body = counts.body(request.namespace, watermark_ms)
@@ -157,6 +168,17 @@ class CreateSnapshot:
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // 1_000_000
+
+
+def _check_evaluable(filters: object | None) -> None:
+    """Refuse filters that the document cache cannot evaluate.
+
+    Raises:
+        LayerError: VALIDATION.
+    """
+    path = None if filters is None else unsupported(parse_filter(filters))
+    if path is not None:
+        raise LayerError.validation(f"{path}: the cache cannot evaluate this; use source origin")
 
 
 def _check_countable(metadata: NamespaceMetadata, request: SnapshotRequest) -> None:

@@ -57,11 +57,11 @@ class SnapshotJob:
     error: str | None = None
 
     def advanced(self, documents_scanned: int, expected: int) -> SnapshotJob:
-        """The job further on; progress never goes back and is 1 only when it is done."""
+        """The job further on; nothing goes back, and progress is 1 only when it is done."""
         share = documents_scanned / expected if expected else 0.0
         return replace(
             self,
-            documents_scanned=documents_scanned,
+            documents_scanned=max(self.documents_scanned, documents_scanned),
             progress=max(self.progress, min(share, 0.99)),
         )
 

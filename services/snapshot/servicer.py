@@ -14,6 +14,7 @@ from services.core.errors import LayerError
 from services.core.ids import Namespace, parse_namespace
 from services.edge.status import HTTP_STATUS_METADATA
 from services.edge.values import from_value
+from services.filters.parse import parse_filter
 from services.indexes.policies import Policies
 from services.indexes.policy import (
     SnapshotPolicy,
@@ -103,9 +104,11 @@ def _parse_create(request: pb.CreateSnapshotRequest) -> SnapshotRequest:
     page_size = request.page_size if request.HasField("page_size") else _DEFAULT_PAGE_SIZE
     if not 1 <= page_size <= _MAX_PAGE_SIZE:
         raise LayerError.validation(f"page_size must be 1 to {_MAX_PAGE_SIZE}")
-    return SnapshotRequest(
-        namespace, field, source, from_value(request.filters, "filters"), page_size
-    )
+    filters = from_value(request.filters, "filters")
+    if filters is not None:
+        # Read for its faults only: the upstream is sent what the caller wrote.
+        parse_filter(filters)
+    return SnapshotRequest(namespace, field, source, filters, page_size)
 
 
 def _parse_policy(namespace: Namespace, request: pb.PutSnapshotPolicyRequest) -> SnapshotPolicy:

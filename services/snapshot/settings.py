@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from services.edge.settings import Port
+from services.snapshot.count_origin import OriginStrategy
 from services.snapshot.leases import LONGEST_TERM_SECONDS
 from services.wiring.stores import StoreSettings
 
@@ -47,6 +48,11 @@ class SnapshotSettings(StoreSettings):
     )
     watermark_wait_seconds: float = Field(
         30.0, ge=0, description="How long a manual job waits for an index that is updating."
+    )
+    origin_strategy: OriginStrategy = Field(
+        OriginStrategy.AUTO,
+        description="How the upstream is counted: `aggregate` by its groups, `scan` by reading "
+        "every row, `auto` by groups where that is certain.",
     )
     lease_seconds: float = Field(
         30.0,

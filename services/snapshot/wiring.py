@@ -20,6 +20,8 @@ from services.indexes.file_catalog import FileIndexCatalog
 from services.indexes.policies import Policies
 from services.indexes.policy import IndexCatalog
 from services.indexes.stored_policies import StoredPolicies
+from services.snapshot.aggregate_origin import OriginAggregation
+from services.snapshot.count_origin import OriginCount
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.drain import Drain
 from services.snapshot.job_book import JobBook
@@ -49,7 +51,9 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
 
         reader = SnapshotReader(store, cache)
         writer = SnapshotWriter(store, cache)
-        scan = OriginScan(upstream)
+        origin = OriginCount(
+            OriginAggregation(upstream), OriginScan(upstream), settings.origin_strategy
+        )
         watermarks = Watermarks(
             upstream,
             clock,
@@ -69,7 +73,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
         )
         automatic = AutomaticWriter(
             watermarks=watermarks,
-            scan=scan,
+            origin=origin,
             reader=reader,
             writer=writer,
             leases=Leases(
@@ -97,7 +101,8 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             reader=reader,
             writer=writer,
             watermarks=watermarks,
-            scan=scan,
+            origin=origin,
+            scan_threads=policies.scan_threads,
             clock=clock,
             new_id=random_id,
         )

@@ -15,9 +15,10 @@ from services.core.timestamps import milliseconds_of
 from services.formats.snapshot_body import SnapshotBody
 from services.formats.snapshot_lease import ScanState
 from services.indexes.policy import SnapshotPolicy
+from services.snapshot.count_origin import OriginCount
+from services.snapshot.count_request import CountRequest
 from services.snapshot.leases import HeldLease, Leases
 from services.snapshot.retention import Retention
-from services.snapshot.scan_origin import OriginScan
 from services.snapshot.watermarks import Poll, Watermarks
 from services.storage.object_store import StoreUnavailableError
 from services.upstream.vector_store import NamespaceMetadata
@@ -25,7 +26,6 @@ from services.upstream.vector_store import NamespaceMetadata
 __all__ = ["AutomaticWriter"]
 
 _logger = logging.getLogger(__name__)
-_PAGE_SIZE: Final = 10_000
 _PRUNE_SECONDS: Final = 3600.0
 _GIVE_BACK_SECONDS: Final = 5.0
 """Also how long a stop may take over it."""
@@ -44,7 +44,7 @@ class AutomaticWriter:
         self,
         *,
         watermarks: Watermarks,
-        scan: OriginScan,
+        origin: OriginCount,
         reader: SnapshotReader,
         writer: SnapshotWriter,
         leases: Leases,
@@ -53,7 +53,7 @@ class AutomaticWriter:
         min_interval_ms: int,
     ) -> None:
         self._watermarks = watermarks
-        self._scan = scan
+        self._origin = origin
         self._reader = reader
         self._writer = writer
         self._leases = leases
@@ -159,7 +159,14 @@ class AutomaticWriter:
 
     async def _count(self, policy: SnapshotPolicy, poll: Poll, watermark_ms: int) -> SnapshotBody:
         present = _present(poll.metadata, policy.facet_fields)
-        counts = await self._scan.count(policy.namespace, present, page_size=_PAGE_SIZE)
+        counts = await self._origin.count(
+            CountRequest(
+                policy.namespace,
+                tuple(present),
+                poll.metadata,
+                scan_threads=policy.scan_threads,
+            )
+        )
         # A field that no document has yet is complete: it has no values.
         absent: dict[str, dict[str, int]] = {
             name: {} for name in policy.facet_fields if name not in present

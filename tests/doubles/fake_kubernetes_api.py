@@ -20,9 +20,9 @@ _SPAN = 500
 class FakeKubernetesApi:
     """Keeps `Index` resources with versions and generations, as the real one does.
 
-    A watch from a version before `oldest_version` is expired. Tests change resources with `apply`
-    and `delete`, and disturb watches with `drop_watches`, `end_watches`, `expire`, `send_raw` and
-    `bookmark`; `down` makes every request a 503.
+    A watch from a version before `oldest_version` is expired. Tests change resources with `apply`,
+    `touch` and `delete`, and disturb watches with `drop_watches`, `end_watches`, `expire`,
+    `send_raw` and `bookmark`; `down` makes every request a 503.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,7 @@ class FakeKubernetesApi:
         self.omit_types_in_lists = True
         self.lists = 0
         self.watch_versions: list[int] = []
+        self.status_requests = 0
         self.patches: list[tuple[str, dict[str, Any]]] = []
         self.before_patch: Callable[[], None] = lambda: None
         self._log: list[tuple[int, str, dict[str, Any]]] = []
@@ -56,6 +57,10 @@ class FakeKubernetesApi:
         if old and "status" in old:
             document["status"] = old["status"]
         self._store("MODIFIED" if old else "ADDED", document)
+
+    def touch(self, name: str, namespace: str = "search") -> None:
+        """Change a label, say: a new version of the same generation."""
+        self._store("MODIFIED", copy.deepcopy(self.resources[(namespace, name)]))
 
     def delete(self, name: str, namespace: str = "search") -> None:
         document = self.resources.pop((namespace, name))
@@ -178,6 +183,7 @@ class FakeKubernetesApi:
 
     async def _patch_status(self, request: web.Request) -> web.Response:
         assert request.content_type == "application/merge-patch+json"
+        self.status_requests += 1
         patch = await request.json()
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         if self.down or self.forbid_status:

@@ -1,8 +1,9 @@
-"""A vector store over rows in memory: as much of the query API as scans and fetches use."""
+"""A vector store over rows in memory: as much of the query API as counts and fetches use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,15 +14,23 @@ from services.upstream.vector_store import (
     UpstreamRejectedError,
     UpstreamUnavailableError,
 )
+from tests.doubles.naive_filters import naive_match
+from tests.doubles.table_aggregation import aggregate
 
 __all__ = ["TableVectorStore"]
 
 _SCALARS = {str: "string", bool: "bool", int: "int", float: "float"}
+_CAP = 10_000
 
 
 class TableVectorStore:
-    """One namespace, `rows`, with ids and attributes; `down` and `updating` are for the test to
-    set, and every request is kept in `requests`."""
+    """One namespace, `rows`, with ids and attributes; every request is kept in `requests`.
+
+    The other attributes are for the test to set: `down` and `updating`; `types`, schema types
+    that the rows do not tell; `group_cap`, where groups are cut; `refuse`, which may raise for a
+    query or sub-query; `answer`, which may change the answer of one; `id_key`, the order of ids.
+    `most_slots` is the most of the namespace's 16 slots that were taken at once.
+    """
 
     def __init__(self, namespace: str, rows: list[dict[str, Any]]) -> None:
         self.namespace = namespace
@@ -29,19 +38,33 @@ class TableVectorStore:
         self.written_at = "2026-09-21T14:13:20Z"
         self.updating = False
         self.down = False
+        self.types: dict[str, str] = {}
+        self.group_cap = _CAP
+        self.refuse: Callable[[Mapping[str, Any]], None] = lambda _query: None
+        self.answer: Callable[[Mapping[str, Any], dict[str, Any]], dict[str, Any]] = (
+            lambda _query, answer: answer
+        )
+        self.id_key: Callable[[Any], Any] = lambda document_id: document_id
         self.requests: list[Mapping[str, object]] = []
         self.polls = 0
+        self.most_slots = 0
+        self._slots = 0
 
     async def query(self, namespace: Namespace, request: Mapping[str, object]) -> bytes:
         self._check(namespace)
         self.requests.append(request)
-        assert request["rank_by"] == ["id", "asc"]
-        limit = request["top_k"]
-        assert isinstance(limit, int)
-        assert 1 <= limit <= 10_000
-        matching = [row for row in self.rows if _matches(row, request.get("filters"))]
-        page = sorted(matching, key=lambda row: row["id"])[:limit]
-        return msgspec.json.encode({"rows": [self._project(row, request) for row in page]})
+        queries: Any = request.get("queries", [request])
+        assert 1 <= len(queries) <= 16
+        slots = sum(4 if "aggregate_by" in query else 1 for query in queries)
+        self._slots += slots
+        self.most_slots = max(self.most_slots, self._slots)
+        try:
+            # Let other queries in, as a network does.
+            await asyncio.sleep(0)
+            answers = [self._answer(query) for query in queries]
+        finally:
+            self._slots -= slots
+        return msgspec.json.encode({"results": answers} if "queries" in request else answers[0])
 
     async def metadata(self, namespace: Namespace) -> bytes:
         self._check(namespace)
@@ -63,10 +86,48 @@ class TableVectorStore:
         if namespace != self.namespace:
             raise NamespaceNotFoundError(namespace)
 
+    def _answer(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        self.refuse(query)
+        if ("aggregate_by" in query) == ("rank_by" in query):
+            raise UpstreamRejectedError(400, "either rank_by or aggregate_by")
+        matching = [row for row in self.rows if self._matches(query.get("filters"), row)]
+        if "aggregate_by" in query:
+            answer = aggregate(matching, query, self._schema(), self.group_cap)
+        else:
+            answer = {"rows": self._ranked(matching, query)}
+        return self.answer(query, answer)
+
+    def _matches(self, expression: Any, row: dict[str, Any]) -> bool:
+        """A filter's conditions on ids follow the order that ids have here."""
+        return naive_match(self._with_keys(expression), {**row, "id": self.id_key(row["id"])})
+
+    def _with_keys(self, expression: Any) -> Any:
+        if isinstance(expression, list) and len(expression) == 3 and expression[0] == "id":
+            name, operator, operand = expression
+            if isinstance(operand, list):
+                return [name, operator, [self.id_key(each) for each in operand]]
+            return [name, operator, self.id_key(operand)]
+        if isinstance(expression, list):
+            return [self._with_keys(part) for part in expression]
+        return expression
+
+    def _ranked(self, rows: list[dict[str, Any]], query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        attribute, direction = query["rank_by"]
+        limit = query["top_k"]
+        assert isinstance(limit, int)
+        assert 1 <= limit <= _CAP
+        if attribute == "id":
+            rows = sorted(rows, key=lambda row: self.id_key(row["id"]))
+        else:
+            rows = sorted(
+                rows, key=lambda row: (row.get(attribute) is not None, row.get(attribute))
+            )
+        page = (rows if direction == "asc" else rows[::-1])[:limit]
+        return [self._project(row, query) for row in page]
+
     def _schema(self) -> dict[str, dict[str, str]]:
-        types = {
-            "id": {"type": "uint" if all(isinstance(r["id"], int) for r in self.rows) else "string"}
-        }
+        is_integer = all(isinstance(row["id"], int) for row in self.rows)
+        types = {"id": {"type": "uint" if is_integer else "string"}}
         for row in self.rows:
             for name, value in row.items():
                 if name == "id" or value is None:
@@ -74,10 +135,13 @@ class TableVectorStore:
                 if name == "vector":
                     types[name] = {"type": f"[{len(value)}]f32"}
                 elif isinstance(value, list):
-                    types[name] = {"type": "[]string"}
+                    # An empty array does not tell; one that has elements may still come.
+                    element = _SCALARS[type(value[0])] if value else "string"
+                    if value or name not in types:
+                        types[name] = {"type": f"[]{element}"}
                 else:
                     types[name] = {"type": _SCALARS[type(value)]}
-        return types
+        return types | {name: {"type": declared} for name, declared in self.types.items()}
 
     def _project(self, row: dict[str, Any], request: Mapping[str, object]) -> dict[str, Any]:
         if "exclude_attributes" in request:
@@ -97,17 +161,3 @@ class TableVectorStore:
             for name, value in row.items()
             if name == "id" or (name in wanted and value is not None)
         }
-
-
-def _matches(row: dict[str, Any], filters: Any) -> bool:
-    if filters is None:
-        return True
-    if filters[0] == "And":
-        return all(_matches(row, part) for part in filters[1])
-    name, operator, value = filters
-    if operator == "Gt":
-        return bool(row[name] > value)
-    if operator == "In":
-        return row.get(name) in value
-    assert operator == "Eq"
-    return bool(row.get(name) == value)

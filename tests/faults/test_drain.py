@@ -50,6 +50,7 @@ async def snapshot_service(
         "LAYER_OBJECT_STORE": f"file://{folder / 'objects'}",
         "LAYER_INDEX_FOLDER": str(folder / "indexes"),
         "LAYER_SNAPSHOT_PORT": str(port),
+        "LAYER_ORIGIN_STRATEGY": "scan",
         "LAYER_DRAIN_SECONDS": str(drain_seconds),
         "TURBOPUFFER_BASE_URL": upstream_url,
         "TURBOPUFFER_API_KEY": "any",

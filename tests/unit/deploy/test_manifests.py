@@ -175,7 +175,7 @@ def test_the_spool_is_on_the_volume() -> None:
     assert searchlog["kind"] == "StatefulSet"
     claim = searchlog["spec"]["volumeClaimTemplates"][0]["metadata"]["name"]
     mounts = {m["mountPath"]: m["name"] for m in container("searchlog")["volumeMounts"]}
-    assert mounts[environment("searchlog")["LAYER_SEARCHLOG_SPOOL_DIR"]] == claim
+    assert mounts[environment("searchlog")["LAYER_SPOOL_DIR"]] == claim
 
 
 @pytest.mark.parametrize("file", [BASE / "rbac.yaml", CLUSTER_WIDE / "rbac.yaml"])

@@ -10,6 +10,8 @@ from services.archive.write_snapshot import SnapshotWriter
 from services.cache.no_cache import NoCache
 from services.core.ids import Namespace
 from services.indexes.policy import SnapshotPolicy
+from services.snapshot.aggregate_origin import OriginAggregation
+from services.snapshot.count_origin import OriginCount, OriginStrategy
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.job_book import JobBook
 from services.snapshot.leases import Leases, LeaseTerms
@@ -41,7 +43,10 @@ class NeverWakingClock:
 class SnapshotHarness:
     """Everything that `wiring` makes, within reach of a test."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, rows: list[dict[str, Any]], strategy: OriginStrategy = OriginStrategy.AUTO
+    ) -> None:
+        self.strategy = strategy
         self.clock = FakeClock()
         self.upstream = TableVectorStore(NS, rows)
         self.store = CountingObjectStore(MemoryObjectStore())
@@ -54,10 +59,12 @@ class SnapshotHarness:
     def restart(self) -> None:
         """Forget what a process keeps in memory."""
         self.watermarks = Watermarks(self.upstream, self.clock, margin_ms=500, wait_seconds=30)
-        scan = OriginScan(self.upstream)
+        origin = OriginCount(
+            OriginAggregation(self.upstream), OriginScan(self.upstream), self.strategy
+        )
         self.automatic = AutomaticWriter(
             watermarks=self.watermarks,
-            scan=scan,
+            origin=origin,
             reader=self.reader,
             writer=self.writer,
             leases=Leases(
@@ -76,7 +83,8 @@ class SnapshotHarness:
             reader=self.reader,
             writer=self.writer,
             watermarks=self.watermarks,
-            scan=scan,
+            origin=origin,
+            scan_threads=lambda _namespace: 4,
             clock=self.clock,
             new_id=lambda: f"job-{next(self._ids)}",
         )

@@ -11,6 +11,8 @@ from services.archive.write_snapshot import SnapshotWriter
 from services.cache.no_cache import NoCache
 from services.core.clock import Clock
 from services.core.ids import Namespace
+from services.snapshot.aggregate_origin import OriginAggregation
+from services.snapshot.count_origin import OriginCount, OriginStrategy
 from services.snapshot.leases import Leases, LeaseTerms
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
@@ -61,7 +63,9 @@ class Replica:
         )
         self.writer = AutomaticWriter(
             watermarks=Watermarks(upstream, clock, margin_ms=500, wait_seconds=30),
-            scan=OriginScan(upstream),
+            origin=OriginCount(
+                OriginAggregation(upstream), OriginScan(upstream), OriginStrategy.SCAN
+            ),
             reader=SnapshotReader(self.store, NoCache()),
             writer=SnapshotWriter(self.store, NoCache()),
             leases=self.leases,

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from services.core.errors import ErrorKind, LayerError
+from services.snapshot.count_origin import OriginStrategy
 from services.snapshot.model import JobStatus, SnapshotRequest, Source
 from tests.unit.snapshot.harness import NS, SnapshotHarness
 
@@ -19,8 +20,9 @@ ROWS = [
 ]
 
 
-async def test_origin_counts_persists_and_joins_the_history() -> None:
-    harness = SnapshotHarness(ROWS)
+@pytest.mark.parametrize("strategy", list(OriginStrategy))
+async def test_origin_counts_persists_and_joins_the_history(strategy: OriginStrategy) -> None:
+    harness = SnapshotHarness(ROWS, strategy)
     started_ms = harness.now_ms
     job = await harness.run_job("color", Source.ORIGIN, page_size=7)
     assert (job.status, job.progress, job.documents_scanned) == (JobStatus.COMPLETED, 1.0, 30)
@@ -30,7 +32,8 @@ async def test_origin_counts_persists_and_joins_the_history() -> None:
     assert newest is not None
     assert newest.sha == job.sha
     assert [(v.v, v.n) for v in newest.fields[0].values] == [("blue", 10), ("red", 10)]
-    assert {tuple(r["include_attributes"]) for r in harness.upstream.requests} == {("color",)}  # type: ignore[arg-type]
+    is_scan = strategy is OriginStrategy.SCAN
+    assert all(("rank_by" in request) == is_scan for request in harness.upstream.requests)
 
 
 async def test_auto_answers_from_a_stored_body_without_asking_the_upstream() -> None:
