@@ -19,6 +19,7 @@ from services.core.ids import Namespace
 
 __all__ = [
     "DAY_NANOS",
+    "LATEST_SERVED_NANOS",
     "MAX_NANOS",
     "MAX_SPAN_NANOS",
     "MIN_NANOS",
@@ -34,6 +35,8 @@ __all__ = [
 
 MIN_NANOS: Final = 10**18
 MAX_NANOS: Final = 2**63 - 1
+LATEST_SERVED_NANOS: Final = MAX_NANOS - 10**12
+"""Of a query: room for stamps and names to be bumped."""
 MAX_SPAN_NANOS: Final = 60 * 10**9
 DAY_NANOS: Final = 86_400 * 10**9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.formats.trail_keys import MAX_SPAN_NANOS, ObjectName, day_of
+from services.formats.trail_keys import DAY_NANOS, MAX_SPAN_NANOS, ObjectName, day_of
 from services.searchlog.model import Stream
 from services.searchlog.spool import Group
 
@@ -19,7 +19,7 @@ class FlushRules:
     max_bytes: int = 4 * 1024**2
     max_entries: int = 5_000
     brisk_seconds: float = 1.0
-    """With at least `brisk_entries` waiting, the oldest waits this long."""
+    """With at least `brisk_entries` waiting, or a caller, the oldest waits this long."""
     brisk_entries: int = 100
     linger_seconds: float = 15.0
     """The oldest never waits longer."""
@@ -44,6 +44,8 @@ class Batch:
     size_bytes: int = 0
     oldest: int = 0
     newest: int = 0
+    awaited: bool = False
+    """A caller waits until it is stored."""
     closed: bool = False
 
     def fits(self, nanos: int) -> bool:
@@ -53,7 +55,7 @@ class Batch:
         if not self.entries:
             return True
         oldest, newest = min(self.oldest, nanos), max(self.newest, nanos)
-        return newest - oldest <= MAX_SPAN_NANOS and day_of(oldest) == day_of(newest)
+        return newest - oldest <= MAX_SPAN_NANOS and oldest // DAY_NANOS == newest // DAY_NANOS
 
     def add(self, entry: HeldEntry) -> None:
         self.oldest = min(self.oldest, entry.nanos) if self.entries else entry.nanos
@@ -67,8 +69,8 @@ class Batch:
     def due(self, rules: FlushRules, now: float) -> bool:
         """Its oldest entry has waited long enough."""
         age = now - self.opened_at
-        brisk = len(self.entries) >= rules.brisk_entries and age >= rules.brisk_seconds
-        return brisk or age >= rules.linger_seconds
+        brisk = self.awaited or len(self.entries) >= rules.brisk_entries
+        return age >= rules.linger_seconds or (brisk and age >= rules.brisk_seconds)
 
     def name(self) -> ObjectName:
         return ObjectName(day_of(self.newest), self.newest)

@@ -57,7 +57,8 @@ class ElidedJson:
 
 def elide(text: bytes) -> ElidedJson:
     """Cut the long flat arrays out; the text may end anywhere."""
-    if _ESCAPED_MARK in text:
+    # (The first search is for one byte, which is ten times as fast as for six.)
+    if b"\\" in text and _ESCAPED_MARK in text:
         return ElidedJson(text)
     pieces: list[bytes] = []
     arrays: list[NumberArray] = []

@@ -12,10 +12,11 @@ import zlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-__all__ = ["MAX_PAYLOAD_BYTES", "Scan", "frame", "scan"]
+__all__ = ["MAX_PAYLOAD_BYTES", "MAX_RECORD_BYTES", "Scan", "frame", "scan"]
 
-MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 _HEADER: Final = struct.Struct("<II")
+MAX_PAYLOAD_BYTES: Final = 4 * 1024 * 1024
+MAX_RECORD_BYTES: Final = _HEADER.size + MAX_PAYLOAD_BYTES
 
 
 class Scan(NamedTuple):

@@ -34,8 +34,6 @@ class LineFilter:
         """At most `count` matching lines, the newest; `lines` are oldest first."""
         found: list[FoundLine] = []
         for line, head in self._candidates(lines):
-            if head.timestamp_nanos < self._query.oldest:
-                break
             if self._matches(head):
                 found.append(FoundLine(head.timestamp_nanos, line))
                 if len(found) >= count:
@@ -55,7 +53,7 @@ class LineFilter:
     def _matches(self, head: LineHead) -> bool:
         query = self._query
         return (
-            head.timestamp_nanos <= query.newest
+            query.oldest <= head.timestamp_nanos <= query.newest
             and query.tags.issubset(head.tags)
             and (query.trace_id is None or head.trace_id == query.trace_id)
         )

@@ -14,7 +14,7 @@ from services.core.ids import IdGenerator, parse_namespace
 from services.edge.values import SAFE_INTEGER, to_struct
 from services.formats.tags import parse_tags_strictly
 from services.formats.trail import ClickstreamEvent, SearchEntry
-from services.formats.trail_keys import MAX_NANOS, MIN_NANOS
+from services.formats.trail_keys import LATEST_SERVED_NANOS, MIN_NANOS
 from services.searchlog.model import AckLevel, Fetch, Search
 from services.searchlog.query_summary import find_query_text, summarise_query
 from services.searchlog.result_ids import MAX_IDS
@@ -22,7 +22,6 @@ from services.searchlog.trace_ids import minted_trace_id, parse_trace_id
 
 __all__ = ["MessageParser", "ack_level", "event_message", "search_message"]
 
-_ROOM_TO_BUMP_NANOS: Final = 10**12
 _ACK_LEVELS: Final[dict[int, AckLevel]] = {
     pb.ACK_LEVEL_UNSPECIFIED: AckLevel.FSYNCED,
     pb.ACK_LEVEL_RECEIVED: AckLevel.RECEIVED,
@@ -87,7 +86,7 @@ class MessageParser:
     def _served_ns(self, nanos: int) -> int:
         if nanos == 0:
             return self._clock.now_ns()
-        if not MIN_NANOS <= nanos <= MAX_NANOS - _ROOM_TO_BUMP_NANOS:
+        if not MIN_NANOS <= nanos <= LATEST_SERVED_NANOS:
             raise LayerError.validation(
                 "timestamp_nanos must be epoch nanoseconds between 2001-09-09 and 2262-04-11"
             )

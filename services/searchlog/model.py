@@ -80,7 +80,9 @@ class TrailCounts:
     late: int = 0
     """Received over a minute after they were served."""
     malformed: int = 0
-    """Spool records and trail lines that could not be read."""
+    """Spool records that could not be read."""
+    malformed_lines: int = 0
+    """Lines of stored objects that were no entries, each time they were met."""
     put_failures: int = 0
     name_collisions: int = 0
     tail_failures: int = 0

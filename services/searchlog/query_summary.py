@@ -50,6 +50,8 @@ def find_query_text(request: Mapping[str, Any]) -> str | None:
 class _Summariser:
     def __init__(self, elided: ElidedJson) -> None:
         self._elided = elided
+        self._unseen = len(elided.arrays)
+        """Arrays that may stand elsewhere than in vectors."""
         self._first_shape: str | None = None
 
     def query(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,6 +94,7 @@ class _Summariser:
     def _shape(self, vector: Any) -> str:  # noqa: ANN401 - any JSON value
         array = self._elided.array(vector)
         if array is not None:
+            self._unseen -= 1
             return f"f32[{array.length}]" if array.whole else _UNKNOWN
         if isinstance(vector, str):
             return _shape_of_base64(vector)
@@ -105,14 +108,17 @@ class _Summariser:
 
     def _as_sent(self, node: Any) -> Any:  # noqa: ANN401 - any JSON value
         """The value, elided arrays put back."""
-        if not self._elided.arrays:
+        if not self._unseen:
             return node
         if isinstance(node, list):
             return [self._as_sent(element) for element in node]
         if isinstance(node, dict):
             return {name: self._as_sent(value) for name, value in node.items()}
         array = self._elided.array(node)
-        return node if array is None else _values(array)
+        if array is None:
+            return node
+        self._unseen -= 1
+        return _values(array)
 
 
 def _values(array: NumberArray) -> list[Any] | str:

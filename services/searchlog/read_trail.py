@@ -12,7 +12,7 @@ from services.core.clock import Clock
 from services.formats.trail import EntryT, decode_line, split_lines
 from services.formats.trail_keys import MAX_SPAN_NANOS, ObjectName, object_key
 from services.searchlog.matching_lines import FoundLine, LineFilter, oldest_of
-from services.searchlog.model import Stream
+from services.searchlog.model import Stream, TrailCounts
 from services.searchlog.object_bodies import ObjectBodies
 from services.searchlog.object_names import ObjectNames, list_days
 from services.searchlog.page_query import PageQuery
@@ -32,7 +32,8 @@ UnstoredLines = Callable[[Stream], Awaitable[Sequence[Sequence[bytes]]]]
 class ReadLimits:
     """What one page may cost before it comes back short."""
 
-    objects: int = 400
+    objects: int = 1_000
+    """Twice the largest page, in objects of one line."""
     lists: int = 24
     seconds: float = 2.0
     parallel: int = 32
@@ -93,8 +94,10 @@ class ReadTrail:
         unstored: UnstoredLines,
         clock: Clock,
         limits: ReadLimits,
+        counts: TrailCounts,
     ) -> None:
         self._store = store
+        self._counts = counts
         self._bodies = bodies
         self._unstored = unstored
         self._clock = clock
@@ -128,6 +131,7 @@ class ReadTrail:
             progress.found.update(line_filter.newest(tail, progress.enough))
         complete = await self._fill(stream, progress)
         if line_filter.malformed:
+            self._counts.malformed_lines += line_filter.malformed
             _logger.warning(
                 "trail lines are malformed and skipped",
                 extra={"namespace": stream.namespace, "lines": line_filter.malformed},

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from services.core.errors import ErrorKind, LayerError
-from services.searchlog.frames import MAX_PAYLOAD_BYTES, scan
+from services.searchlog.frames import MAX_RECORD_BYTES, scan
 
 __all__ = ["Segment", "SegmentFile", "SpoolFolder", "SpoolLockedError"]
 
 _logger = logging.getLogger(__name__)
 _SEGMENT = re.compile(r"(\d{12})\.spool", re.ASCII)
-_READ_BYTES: Final = 4 * MAX_PAYLOAD_BYTES
+_READ_BYTES: Final = MAX_RECORD_BYTES
+"""Holds at least one record, and not so many that taking them in holds up the event loop."""
 
 
 class SpoolLockedError(LayerError):
@@ -110,11 +111,12 @@ class SpoolFolder:
         self._last_number += 1
         path = self._folder / f"{self._last_number:012d}.spool"
         file = SegmentFile(Segment(self._last_number, path, sealed=False))
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            self._sync_folder()
+        except OSError:
+            file.close()
+            path.unlink()
+            raise
         return file
 
     def read(self, segment: Segment, start: int, end: int) -> bytes:
@@ -136,6 +138,13 @@ class SpoolFolder:
             os.truncate(segment.path, at)
             segment.size = at
         return torn
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _count_start(self) -> int:
         path = self._folder / "starts"

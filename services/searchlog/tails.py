@@ -15,6 +15,8 @@ __all__ = ["Tails"]
 
 _REFRESH_SECONDS: Final = 0.5
 _KEPT_SECONDS: Final = 60.0
+_RENEW_SECONDS: Final = 30.0
+_RETRY_SECONDS: Final = 5.0
 _GONE_SECONDS: Final = 1.0
 _MAX_BYTES: Final = 512 * 1024
 """A cache record holds 1 MiB; of a longer tail the newest entries are shared."""
@@ -33,7 +35,8 @@ class Tails:
         self._cache = cache
         self._clock = clock
         self._member = member
-        self._shared: dict[Stream, float] = {}
+        self._due: dict[Stream, float] = {}
+        """When a tail is shared again though it has not changed; monotonic seconds."""
 
     async def unstored(self, stream: Stream) -> Sequence[Sequence[bytes]]:
         """Each known writer's lines, oldest first."""
@@ -55,22 +58,24 @@ class Tails:
     async def refresh(self) -> None:
         """Share what has changed, and what would expire."""
         now = self._clock.monotonic()
-        expiring = {s for s, at in self._shared.items() if now - at > _KEPT_SECONDS / 2}
-        for stream in self._writer.take_changed() | expiring:
+        due = {stream for stream, at in self._due.items() if at <= now}
+        for stream in self._writer.take_changed() | due:
             body = self._body(stream)
+            kept = await self._share(stream, body)
             if body:
-                self._shared[stream] = now
+                self._due[stream] = now + (_RENEW_SECONDS if kept else _RETRY_SECONDS)
             else:
-                self._shared.pop(stream, None)
-            try:
-                await self._cache.put_member(
-                    _group(stream),
-                    self._member,
-                    body,
-                    ttl_seconds=_KEPT_SECONDS if body else _GONE_SECONDS,
-                )
-            except CacheUnavailableError:
-                self._writer.counts.tail_failures += 1
+                self._due.pop(stream, None)
+
+    async def _share(self, stream: Stream, body: bytes) -> bool:
+        ttl_seconds = _KEPT_SECONDS if body else _GONE_SECONDS
+        try:
+            return await self._cache.put_member(
+                _group(stream), self._member, body, ttl_seconds=ttl_seconds
+            )
+        except CacheUnavailableError:
+            self._writer.counts.tail_failures += 1
+            return False
 
     def _body(self, stream: Stream) -> bytes:
         entries = sorted(self._writer.unstored(stream), key=lambda entry: entry.nanos)

@@ -9,13 +9,13 @@ from typing import Final
 from urllib.parse import unquote
 
 from envoyapi.data.accesslog.v3 import accesslog_pb2
-from google.protobuf import struct_pb2
+from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 
 from services.core.clock import Clock
 from services.core.errors import LayerError
 from services.core.ids import IdGenerator, Namespace, parse_namespace
 from services.formats.tags import parse_tags_leniently
-from services.formats.trail_keys import MIN_NANOS
+from services.formats.trail_keys import LATEST_SERVED_NANOS, MIN_NANOS
 from services.searchlog.captured_body import CapturedBody, read_captured_body
 from services.searchlog.model import Search
 from services.searchlog.request_body import RequestSummary, read_request
@@ -67,7 +67,8 @@ class TapReader:
             self.counts.not_served += 1
             return None
         metadata = entry.common_properties.metadata.filter_metadata
-        fields: _Fields = metadata[TAP_METADATA].fields if TAP_METADATA in metadata else {}
+        # Copied once: each look into a protobuf map makes a new object.
+        fields = dict(metadata[TAP_METADATA].fields.items()) if TAP_METADATA in metadata else {}
         namespace = _namespace(fields, entry.request)
         if namespace is None:
             self.counts.without_namespace += 1
@@ -109,14 +110,20 @@ class TapReader:
 
     def _times(self, common: accesslog_pb2.AccessLogCommon) -> tuple[int, float | None]:
         """When the last byte of the answer left, and how long that took."""
-        started_ns = common.start_time.ToNanoseconds()
-        if started_ns < MIN_NANOS:
-            return self._clock.now_ns(), None
-        for name in ("time_to_last_downstream_tx_byte", "duration"):
-            if common.HasField(name):
-                taken_ns = getattr(common, name).ToNanoseconds()
-                return started_ns + taken_ns, round(taken_ns / 1e6, 3)
-        return started_ns, None
+        started_ns = _nanos(common.start_time)
+        taken_ns = None
+        if common.HasField("time_to_last_downstream_tx_byte"):
+            taken_ns = _nanos(common.time_to_last_downstream_tx_byte)
+        elif common.HasField("duration"):
+            taken_ns = _nanos(common.duration)
+        served_ns = started_ns + (taken_ns or 0)
+        if not MIN_NANOS <= served_ns <= LATEST_SERVED_NANOS:
+            served_ns = self._clock.now_ns()
+        return served_ns, None if taken_ns is None else round(taken_ns / 1e6, 3)
+
+
+def _nanos(time: timestamp_pb2.Timestamp | duration_pb2.Duration) -> int:
+    return time.seconds * 1_000_000_000 + time.nanos
 
 
 def _namespace(fields: _Fields, request: accesslog_pb2.HTTPRequestProperties) -> Namespace | None:
@@ -131,11 +138,12 @@ def _namespace(fields: _Fields, request: accesslog_pb2.HTTPRequestProperties) ->
 
 
 def _body(fields: _Fields, name: str, headers: Mapping[str, str]) -> CapturedBody | None:
-    if f"{name}_b64" not in fields:
+    captured = fields.get(f"{name}_b64")
+    if captured is None:
         return None
-    truncated = f"{name}_truncated" in fields and fields[f"{name}_truncated"].bool_value
+    truncated = fields.get(f"{name}_truncated")
     return read_captured_body(
-        fields[f"{name}_b64"].string_value,
-        truncated=truncated,
+        captured.string_value,
+        truncated=truncated is not None and truncated.bool_value,
         encoding=headers.get("content-encoding", ""),
     )

@@ -106,7 +106,7 @@ async def open_searchlog(
     tails = Tails(writer, cache, clock, member=settings.writer_name)
     recorder = Recorder(writer)
     read = ReadTrail(
-        object_store, ObjectBodies(object_store, cache), tails.unstored, clock, ReadLimits()
+        object_store, ObjectBodies(object_store, cache), tails.unstored, clock, ReadLimits(), counts
     )
     tap = TapReader(clock, new_id)
     try:

@@ -71,6 +71,7 @@ class TrailWriter:
         self._rules = rules
         self._limits = limits
         self._batches: dict[Stream, list[Batch]] = {}
+        self._open: dict[Batch, None] = {}
         self._ready: deque[Batch] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -145,9 +146,8 @@ class TrailWriter:
     async def drain(self, timeout_seconds: float) -> bool:
         """Store everything that is held; False when that took too long. The rest is spooled.
         `run` must still be running."""
-        for batches in list(self._batches.values()):
-            for batch in batches:
-                self._close(batch)
+        for batch in list(self._open):
+            self._close(batch)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._idle.wait()
@@ -166,7 +166,9 @@ class TrailWriter:
         if batch is None:
             batch = Batch(stream, self._clock.monotonic())
             batches.append(batch)
+            self._open[batch] = None
         batch.add(entry)
+        batch.awaited = batch.awaited or (stream, entry.nanos) in self._awaited
         self._memory_bytes += len(entry.line) + _ENTRY_OVERHEAD_BYTES
         self._spilling = self._spilling or self._memory_bytes > self._limits.max_memory_bytes
         self._idle.clear()
@@ -177,6 +179,7 @@ class TrailWriter:
     def _close(self, batch: Batch) -> None:
         if not batch.closed:
             batch.closed = True
+            del self._open[batch]
             self._ready.append(batch)
             self._arrived.set()
 
@@ -184,10 +187,8 @@ class TrailWriter:
         while True:
             await self._clock.sleep(_TICK_SECONDS)
             now = self._clock.monotonic()
-            for batches in self._batches.values():
-                for batch in batches:
-                    if batch.due(self._rules, now):
-                        self._close(batch)
+            for batch in [batch for batch in self._open if batch.due(self._rules, now)]:
+                self._close(batch)
 
     async def _store_batches(self) -> None:
         while True:

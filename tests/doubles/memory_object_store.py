@@ -43,8 +43,14 @@ class MemoryObjectStore:
 
     async def list_children(self, prefix: str) -> Sequence[str]:
         validate_folder(prefix)
-        below = (key[len(prefix) :] for key in self._keys if key.startswith(prefix))
-        return sorted({rest.partition("/")[0] for rest in below})
+        children: set[str] = set()
+        at = bisect.bisect_left(self._keys, prefix)
+        while at < len(self._keys) and self._keys[at].startswith(prefix):
+            child, slash, _ = self._keys[at][len(prefix) :].partition("/")
+            children.add(child)
+            # Past everything below a folder: "0" follows "/".
+            at = bisect.bisect_left(self._keys, f"{prefix}{child}0") if slash else at + 1
+        return sorted(children)
 
     async def delete(self, keys: Sequence[str]) -> None:
         for key in keys:

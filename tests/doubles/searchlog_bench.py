@@ -85,8 +85,11 @@ async def open_bench(
     )
     tails = Tails(writer, cache, clock, member=f"writer-{digits}")
     bodies = ObjectBodies(store, cache)
-    reader = ReadTrail(store, bodies, tails.unstored, clock, read_limits or ReadLimits())
+    reader = ReadTrail(store, bodies, tails.unstored, clock, read_limits or ReadLimits(), counts)
     loops = [asyncio.create_task(loop) for loop in (spool.run(), writer.run(), tails.run())]
+    # They rest at the clock before a test moves it.
+    for _ in range(5):
+        await asyncio.sleep(0)
     try:
         yield Bench(spool, writer, Recorder(writer), tails, reader, counts)
     finally:
