@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 from services.devstore.errors import DevstoreError
@@ -41,38 +42,42 @@ class Attribute:
     full_text: TextOptions | None = None
     filterable: bool = True
 
-    @property
+    @cached_property
     def vector_dimensions(self) -> int | None:
         match = _VECTOR.fullmatch(self.type)
         return int(match[1]) if match else None
 
-    @property
+    @cached_property
     def vector_format(self) -> str:
         """A vector element as numpy names it, little-endian."""
         return _FORMATS[self.type.partition("]")[2]]
 
-    @property
+    @cached_property
+    def vector_element_bytes(self) -> int:
+        return int(self.vector_format[-1])
+
+    @cached_property
     def is_array(self) -> bool:
         return self.type.startswith("[]")
 
-    @property
+    @cached_property
     def element(self) -> str:
         """The type of the value, or of an array's elements."""
         return self.type.removeprefix("[]")
 
-    @property
+    @cached_property
     def sql_type(self) -> str:
         dimensions = self.vector_dimensions
         if dimensions is not None:
             return f"FLOAT[{dimensions}]"
         return self.element_sql_type + ("[]" if self.is_array else "")
 
-    @property
+    @cached_property
     def element_sql_type(self) -> str:
         """The column's type, or the type of its elements; not for vectors."""
         return _SQL[self.element]
 
-    @property
+    @cached_property
     def json_structure(self) -> object:
         """How DuckDB's JSON reader is told of the type."""
         if self.vector_dimensions is not None:

@@ -27,8 +27,10 @@ def stored_value(attribute: Attribute, value: Any) -> Any:  # noqa: ANN401 - any
     Raises:
         DevstoreError: 400, it is not of the attribute's type, or too large.
     """
+    if value is None:
+        return None
     held = column_value(attribute, value)
-    if attribute.element == "string" and attribute.filterable and held is not None:
+    if attribute.element == "string" and attribute.filterable:
         limit = _MAX_ID_BYTES if attribute.name == "id" else _MAX_FILTERABLE_BYTES
         for text in held if attribute.is_array else (held,):
             if len(text) * 4 > limit and len(text.encode()) > limit:
