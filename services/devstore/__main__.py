@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
 import duckdb
 import uvicorn
@@ -30,6 +32,8 @@ def main() -> None:
         "for development only",
         file=sys.stderr,
     )
+    # uvicorn stops at a SIGTERM and then raises it again, for whoever had it before.
+    signal.signal(signal.SIGTERM, _exit)
     try:
         uvicorn.run(
             create_app(database, clock),
@@ -42,6 +46,10 @@ def main() -> None:
         )
     finally:
         database.close()
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+import duckdb
 import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -23,11 +24,13 @@ from services.core.clock import Clock
 from services.core.errors import LayerError
 from services.core.ids import parse_namespace
 from services.devstore.behaviour import Behaviour, Behaviours
+from services.devstore.billing import QUERIED_BYTES, ROW_BYTES
 from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
-from services.devstore.query import query
+from services.devstore.query import Answer, query
 from services.devstore.schema import merge_schema
-from services.devstore.write import write
+from services.devstore.write import Written, write
+from services.devstore.write_request import WriteRequest, parse_write_request
 
 __all__ = ["create_app"]
 
@@ -35,8 +38,12 @@ _T = TypeVar("_T")
 _THREADS: Final = 8
 _MAX_BODY_BYTES: Final = 512 * 1024 * 1024
 _MAX_PAGE: Final = 1000
-_ROW_BYTES: Final = 64
-"""A nominal size for the counters that the service derives from real ones."""
+_REFUSED_VALUES: Final = (
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+)
+"""What DuckDB makes of a value that it cannot take, such as a pattern that is no pattern to it."""
 
 
 def create_app(database: Database, clock: Clock) -> Starlette:
@@ -67,13 +74,22 @@ def create_app(database: Database, clock: Clock) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=1024)],
-        exception_handlers={DevstoreError: _failed, 404: _no_route, 405: _no_route},
+        exception_handlers={
+            DevstoreError: _failed,
+            **dict.fromkeys(_REFUSED_VALUES, _refused),
+            404: _no_route,
+            405: _no_route,
+        },
     )
 
 
 async def _failed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DevstoreError)
     return _json({"status": "error", "error": error.message}, error.status)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    return _json({"status": "error", "error": f"invalid request: {error}"}, 400)
 
 
 async def _no_route(request: Request, _error: Exception) -> Response:
@@ -116,41 +132,27 @@ class _Face:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def write(self, request: Request, namespace: str) -> Response:
-        body = await _body(request)
-        counts = await self._run(lambda: write(self._database, namespace, body))
-        answer: dict[str, Any] = {
-            "status": "OK",
-            "message": "documents written",
-            "rows_affected": counts.upserted + counts.patched + counts.deleted,
-        }
-        for name, count in (
-            ("rows_upserted", counts.upserted),
-            ("rows_patched", counts.patched),
-            ("rows_deleted", counts.deleted),
-        ):
-            if count:
-                answer[name] = count
-        if body.get("return_affected_ids"):
-            answer["upserted_ids"] = [row["id"] for row in body.get("upsert_rows", ())]
-        written = counts.upserted * _ROW_BYTES
-        answer["billing"] = {"billable_logical_bytes_written": written}
-        return _json(answer)
+        wanted = parse_write_request(await _body(request))
+        started = self._clock.monotonic()
+        written = await self._run(lambda: write(self._database, namespace, wanted))
+        seconds = self._clock.monotonic() - started
+        return _json(_write_answer(wanted, written, seconds))
 
     async def query(self, request: Request, namespace: str) -> Response:
         body = await _body(request)
         started = self._clock.monotonic()
         answer = await self._run(lambda: query(self._database, namespace, body))
-        state = self._database.get(namespace)
-        return _json({**answer, **_statistics(state, self._clock.monotonic() - started)})
+        seconds = self._clock.monotonic() - started
+        return _json({**answer.body, **_statistics(answer, seconds)})
 
     async def explain(self, request: Request, namespace: str) -> Response:
         await _body(request)
-        self._database.get(namespace)
+        await self._run(lambda: self._read(namespace))
         return _json({"plan_text": "every row is read: this is the development store"})
 
     async def recall(self, request: Request, namespace: str) -> Response:
         await _body(request)
-        count = await self._run(lambda: self._count(namespace))
+        _, count = await self._run(lambda: self._read(namespace))
         return _json(
             {"avg_recall": 1.0, "avg_exhaustive_count": float(count), "avg_ann_count": float(count)}
         )
@@ -158,20 +160,23 @@ class _Face:
     async def metadata(self, request: Request, namespace: str) -> Response:
         if request.method == "PATCH":
             body = await _body(request)
-            await self._run(lambda: self._set_read_only(namespace, bool(body.get("read_only"))))
-        count = await self._run(lambda: self._count(namespace))
-        state = self._database.get(namespace)
+            await self._run(lambda: self._patch_metadata(namespace, body))
+        state, count = await self._run(lambda: self._read(namespace))
         index: dict[str, Any] = {"status": "up-to-date"}
         if self._behaviours.is_updating(namespace):
-            index = {"status": "updating", "unindexed_bytes": count * _ROW_BYTES}
+            index = {
+                "status": "updating",
+                "unindexed_bytes": count * ROW_BYTES,
+                "unindexed_rows": count,
+            }
         answer: dict[str, Any] = {
             "schema": state.schema.describe(),
             "approx_row_count": count,
-            "approx_logical_bytes": count * _ROW_BYTES,
+            "approx_logical_bytes": count * ROW_BYTES,
             "created_at": _time(state.created_ns),
             "updated_at": _time(state.updated_ns),
             "last_write_at": _time(state.written_ns),
-            "encryption": {"mode": "default"} if "/v2/" in request.url.path else {"sse": True},
+            "encryption": {"sse": True} if _is_v1(request) else {"mode": "default"},
             "index": index,
         }
         return _json({**answer, "read_only": True} if state.read_only else answer)
@@ -180,10 +185,11 @@ class _Face:
         if request.method == "POST":
             declared = await _body(request)
             await self._run(lambda: self._declare(namespace, declared))
-        return _json(self._database.get(namespace).schema.describe())
+        state, _ = await self._run(lambda: self._read(namespace))
+        return _json(state.schema.describe_in_full())
 
     async def warm(self, _request: Request, namespace: str) -> Response:
-        self._database.get(namespace)
+        await self._run(lambda: self._read(namespace))
         return _json({"status": "ACCEPTED", "message": "cache warm hint accepted"}, 202)
 
     async def delete(self, _request: Request, namespace: str) -> Response:
@@ -199,7 +205,7 @@ class _Face:
         if not 1 <= size <= _MAX_PAGE:
             raise DevstoreError.bad_request(f"page_size must be 1 to {_MAX_PAGE}")
         prefix, after = parameters.get("prefix", ""), parameters.get("cursor", "")
-        names = [n for n in self._database.names() if n.startswith(prefix) and n > after]
+        names = await self._run(lambda: self._names(prefix, after, size + 1))
         answer: dict[str, Any] = {"namespaces": [{"id": name} for name in names[:size]]}
         if len(names) > size:
             answer["next_cursor"] = names[size - 1]
@@ -225,24 +231,37 @@ class _Face:
         self._behaviours.set(namespace, wanted)
         return _json(wanted)
 
-    def _count(self, namespace: str) -> int:
+    def _read(self, namespace: str) -> tuple[NamespaceState, int]:
+        """A namespace and how many rows it has, at one moment."""
         with self._database.reading() as cursor:
-            table = self._database.get(namespace).table
-            row = cursor.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
-        return int(row[0]) if row else 0
+            state = self._database.get(cursor, namespace)
+            return state, self._database.count(cursor, state)
 
-    def _set_read_only(self, namespace: str, read_only: bool) -> None:
+    def _names(self, prefix: str, after: str, count: int) -> Sequence[str]:
+        with self._database.reading() as cursor:
+            return self._database.names(cursor, prefix, after, count)
+
+    def _patch_metadata(self, namespace: str, body: Mapping[str, Any]) -> None:
+        """Change `read_only`; pinning is accepted and means nothing here."""
+        unknown = sorted(set(body) - {"read_only", "pinning"})
+        if unknown:
+            raise DevstoreError.unreadable(f"unknown field `{unknown[0]}`")
         with self._database.writing() as cursor:
-            state = replace(self._database.get(namespace), read_only=read_only)
-            self._database.save(cursor, state, written=False)
-        self._database.remember(state)
+            state = self._database.get(cursor, namespace)
+            read_only = body.get("read_only", state.read_only)
+            if not isinstance(read_only, bool):
+                raise DevstoreError.unreadable("read_only: expected a boolean")
+            self._database.save(cursor, replace(state, read_only=read_only), written=False)
 
     def _declare(self, namespace: str, declared: Mapping[str, Any]) -> None:
         with self._database.writing() as cursor:
-            state = self._database.get(namespace)
+            state = self._database.get(cursor, namespace)
             state = self._database.alter(cursor, state, merge_schema(state.schema, declared))
             self._database.save(cursor, state, written=False)
-        self._database.remember(state)
+
+
+def _is_v1(request: Request) -> bool:
+    return request.url.path.startswith("/v1/")
 
 
 def _check_namespace(name: str) -> None:
@@ -270,25 +289,53 @@ async def _body(request: Request) -> dict[str, Any]:
         return msgspec.json.decode(data, type=dict[str, Any])
     except msgspec.ValidationError as error:
         raise DevstoreError.unreadable(str(error)) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise DevstoreError.bad_request(f"malformed JSON: {error}") from None
 
 
-def _statistics(state: NamespaceState, seconds: float) -> dict[str, Any]:
-    """The blocks that every answer has."""
+def _write_answer(request: WriteRequest, written: Written, seconds: float) -> dict[str, Any]:
+    """Counts that are zero are left out."""
+    touched = {
+        "upserted": written.upserted,
+        "patched": written.patched,
+        "deleted": written.deleted,
+    }
+    answer: dict[str, Any] = {
+        "status": "OK",
+        "message": "documents written",
+        "rows_affected": sum(map(len, touched.values())),
+    }
+    answer |= {f"rows_{name}": len(ids) for name, ids in touched.items() if ids}
+    if request.return_ids:
+        answer |= {f"{name}_ids": ids for name, ids in touched.items() if ids}
+    documents = len(written.upserted) + len(written.patched)
+    return {
+        **answer,
+        "billing": {"billable_logical_bytes_written": documents * ROW_BYTES},
+        "performance": {"server_total_ms": _milliseconds(seconds)},
+    }
+
+
+def _milliseconds(seconds: float) -> int:
+    """At least one: something was done."""
+    return max(1, round(seconds * 1000))
+
+
+def _statistics(answer: Answer, seconds: float) -> dict[str, Any]:
+    """The blocks that every query's answer has."""
     return {
         "billing": {
-            "billable_logical_bytes_queried": 256_000_000,
-            "billable_logical_bytes_returned": 0,
+            "billable_logical_bytes_queried": QUERIED_BYTES,
+            "billable_logical_bytes_returned": answer.returned_bytes,
         },
         "performance": {
             "cache_hit_ratio": 1.0,
             "cache_temperature": "hot",
-            "server_total_ms": round(seconds * 1000),
-            "query_execution_ms": round(seconds * 1000),
-            "exhaustive_search_count": 0,
-            "approx_namespace_size": 0,
-            "last_included_write_at": _time(state.written_ns),
+            "server_total_ms": _milliseconds(seconds),
+            "query_execution_ms": _milliseconds(seconds),
+            "exhaustive_search_count": answer.row_count,
+            "approx_namespace_size": answer.row_count,
+            "last_included_write_at": _time(answer.written_ns),
         },
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -66,7 +65,7 @@ class Behaviours:
         if active is None:
             return
         if active.behaviour.delay_ms:
-            await asyncio.sleep(active.behaviour.delay_ms / 1000)
+            await self.clock.sleep(active.behaviour.delay_ms / 1000)
         routes = active.behaviour.fail_routes
         if active.failures_left > 0 and (not routes or route in routes):
             active.failures_left -= 1

@@ -5,21 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import msgspec
 
 from services.core.clock import Clock
 from services.devstore.errors import DevstoreError
-from services.devstore.schema import Attribute, Schema, column_value
+from services.devstore.schema import Attribute, Schema
 from services.devstore.text_index import TextIndex
+from services.devstore.values import stored_value
 
 __all__ = ["Database", "NamespaceState"]
 
-_CATALOGUE = """
+_CATALOGUE: Final = """
 CREATE SEQUENCE IF NOT EXISTS tables;
 CREATE TABLE IF NOT EXISTS namespaces (
     name VARCHAR, table_name VARCHAR, attributes VARCHAR, distance_metric VARCHAR,
@@ -30,7 +31,8 @@ CREATE TABLE IF NOT EXISTS namespaces (
 
 @dataclass(frozen=True)
 class NamespaceState:
-    """A namespace as the catalogue has it. Times are epoch nanoseconds; `version` counts writes."""
+    """A namespace as the catalogue has it. Times are epoch nanoseconds, and no two changes of a
+    namespace have the same."""
 
     name: str
     table: str
@@ -39,12 +41,14 @@ class NamespaceState:
     updated_ns: int
     written_ns: int
     read_only: bool = False
-    version: int = 0
-    text_indexes: dict[str, tuple[int, TextIndex]] = field(default_factory=dict, compare=False)
 
 
 class Database:
-    """One writer at a time; readers each see one state of all tables. Commits are durable."""
+    """One writer at a time; readers each see one state of all tables. Commits are durable.
+
+    The catalogue is read inside each transaction, so that a namespace's schema and times are
+    those of the rows that the same transaction sees.
+    """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,30 +56,12 @@ class Database:
         self._connection.execute(_CATALOGUE)
         self._clock = clock
         self._write_lock = threading.Lock()
-        self._namespaces = {state.name: state for state in self._load()}
+        self._text_indexes: dict[tuple[str, str], tuple[int, TextIndex]] = {}
 
     def close(self) -> None:
-        """Write the log into the file and let go of it."""
-        self._connection.close()
-
-    def names(self) -> Sequence[str]:
-        """All namespaces, in order."""
-        return sorted(self._namespaces)
-
-    def find(self, name: str) -> NamespaceState | None:
-        """A namespace, None when it was never written or is deleted."""
-        return self._namespaces.get(name)
-
-    def get(self, name: str) -> NamespaceState:
-        """A namespace.
-
-        Raises:
-            DevstoreError: 404.
-        """
-        state = self.find(name)
-        if state is None:
-            raise DevstoreError.not_found(name)
-        return state
+        """Write the log into the file and let go of it; waits for the writer."""
+        with self._write_lock:
+            self._connection.close()
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -99,16 +85,59 @@ class Database:
             finally:
                 cursor.close()
 
+    def names(
+        self, cursor: duckdb.DuckDBPyConnection, prefix: str, after: str, count: int
+    ) -> list[str]:
+        """The first namespaces after a name, in order."""
+        rows = cursor.execute(
+            "SELECT name FROM namespaces WHERE starts_with(name, ?) AND name > ? "
+            "ORDER BY name LIMIT ?",
+            [prefix, after, count],
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def find(self, cursor: duckdb.DuckDBPyConnection, name: str) -> NamespaceState | None:
+        """A namespace, None when it was never written or is deleted."""
+        row = cursor.execute("SELECT * FROM namespaces WHERE name = ?", [name]).fetchone()
+        if row is None:
+            return None
+        _, table, attributes, metric, created, updated, written, read_only = row
+        loaded = msgspec.json.decode(attributes, type=list[Attribute])
+        schema = Schema({a.name: a for a in loaded}, metric)
+        return NamespaceState(name, table, schema, created, updated, written, read_only)
+
+    def get(self, cursor: duckdb.DuckDBPyConnection, name: str) -> NamespaceState:
+        """A namespace.
+
+        Raises:
+            DevstoreError: 404.
+        """
+        state = self.find(cursor, name)
+        if state is None:
+            raise DevstoreError.not_found(name)
+        return state
+
+    def count(self, cursor: duckdb.DuckDBPyConnection, state: NamespaceState) -> int:
+        """How many rows a namespace has."""
+        row = cursor.execute(f"SELECT count(*) FROM {state.table}").fetchone()  # noqa: S608
+        return int(row[0]) if row else 0
+
     def create(
-        self, cursor: duckdb.DuckDBPyConnection, name: str, schema: Schema
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        name: str,
+        schema: Schema,
+        source: NamespaceState | None = None,
     ) -> NamespaceState:
-        """A new namespace with its table; it is known once `remember` is called."""
+        """A new namespace with its table, and the rows of another with that schema."""
         row = cursor.execute("SELECT nextval('tables')").fetchone()
         assert row is not None
         now_ns = self._clock.now_ns()
         state = NamespaceState(name, f"t{row[0]}", schema, now_ns, now_ns, now_ns)
         columns = ", ".join(f"{a.column} {a.sql_type}" for a in schema.attributes.values())
         cursor.execute(f"CREATE TABLE {state.table} ({columns})")
+        if source is not None:
+            cursor.execute(f"INSERT INTO {state.table} SELECT * FROM {source.table}")  # noqa: S608
         return state
 
     def alter(
@@ -120,22 +149,22 @@ class Database:
                 cursor.execute(
                     f"ALTER TABLE {state.table} ADD COLUMN {attribute.column} {attribute.sql_type}"
                 )
-        return replace(state, schema=schema, updated_ns=self._clock.now_ns())
+        return replace(state, schema=schema, updated_ns=self._next_ns(state))
 
     def save(
         self, cursor: duckdb.DuckDBPyConnection, state: NamespaceState, *, written: bool
-    ) -> NamespaceState:
-        """Put the catalogue's entry into the transaction."""
+    ) -> None:
+        """Put the catalogue's entry into the transaction; `written` moves the times of data."""
         if written:
-            now_ns = self._clock.now_ns()
-            state = replace(state, updated_ns=now_ns, written_ns=now_ns, version=state.version + 1)
+            now_ns = self._next_ns(state)
+            state = replace(state, updated_ns=now_ns, written_ns=now_ns)
         cursor.execute("DELETE FROM namespaces WHERE name = ?", [state.name])
         cursor.execute(
             "INSERT INTO namespaces VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 state.name,
                 state.table,
-                msgspec.json.encode([asdict(a) for a in state.schema.attributes.values()]).decode(),
+                msgspec.json.encode(list(state.schema.attributes.values())).decode(),
                 state.schema.distance_metric,
                 state.created_ns,
                 state.updated_ns,
@@ -143,11 +172,10 @@ class Database:
                 state.read_only,
             ],
         )
-        return state
 
-    def remember(self, state: NamespaceState) -> None:
-        """Let readers see a namespace whose transaction has been committed."""
-        self._namespaces[state.name] = state
+    def _next_ns(self, state: NamespaceState) -> int:
+        """Now, but after the last change even when the clock was set back."""
+        return max(self._clock.now_ns(), state.updated_ns + 1)
 
     def drop(self, name: str) -> None:
         """Delete a namespace.
@@ -156,10 +184,11 @@ class Database:
             DevstoreError: 404.
         """
         with self.writing() as cursor:
-            state = self.get(name)
+            state = self.get(cursor, name)
             cursor.execute(f"DROP TABLE {state.table}")
             cursor.execute("DELETE FROM namespaces WHERE name = ?", [name])
-            del self._namespaces[name]
+        for key in [key for key in self._text_indexes.copy() if key[0] == state.table]:
+            self._text_indexes.pop(key, None)
 
     def insert(
         self,
@@ -168,10 +197,14 @@ class Database:
         rows: Sequence[Mapping[str, Any]],
     ) -> None:
         """Add rows, as one JSON text that DuckDB reads by itself: values bound one by one are
-        twenty times as slow."""
+        twenty times as slow.
+
+        Raises:
+            DevstoreError: 400, a value is not of its attribute's type, or too large.
+        """
         attributes = list(state.schema.attributes.values())
         data = msgspec.json.encode(
-            [{a.column: column_value(a, row.get(a.name)) for a in attributes} for row in rows]
+            [{a.column: stored_value(a, row.get(a.name)) for a in attributes} for row in rows]
         )
         structure = msgspec.json.encode([{a.column: a.json_structure for a in attributes}])
         columns = ", ".join(f"r.{a.column}::{a.sql_type}" for a in attributes)
@@ -184,20 +217,29 @@ class Database:
     def text_index(
         self, cursor: duckdb.DuckDBPyConnection, state: NamespaceState, attribute: Attribute
     ) -> TextIndex:
-        """The BM25 index of an attribute, made when a query first needs it after a write."""
-        version, index = state.text_indexes.get(attribute.name, (-1, None))
-        if index is None or version != state.version:
-            rows = cursor.execute(
-                f"SELECT rowid, {attribute.column} FROM {state.table} "  # noqa: S608
-                f"WHERE {attribute.column} IS NOT NULL"
-            ).fetchall()
-            index = TextIndex(rows)
-            state.text_indexes[attribute.name] = (state.version, index)
+        """The text index of an attribute, made when a query first needs it after a change. For
+        readers: what a transaction has not yet committed is not for others to see."""
+        key = (state.table, attribute.name)
+        updated_ns, index = self._text_indexes.get(key, (-1, None))
+        if index is None or updated_ns != state.updated_ns:
+            index = self.new_text_index(cursor, state, attribute)
+            self._text_indexes[key] = (state.updated_ns, index)
         return index
 
-    def _load(self) -> Iterator[NamespaceState]:
-        for row in self._connection.execute("SELECT * FROM namespaces").fetchall():
-            name, table, attributes, metric, created, updated, written, read_only = row
-            loaded = [Attribute(**entry) for entry in msgspec.json.decode(attributes)]
-            schema = Schema({a.name: a for a in loaded}, metric)
-            yield NamespaceState(name, table, schema, created, updated, written, read_only)
+    def new_text_index(
+        self, cursor: duckdb.DuckDBPyConnection, state: NamespaceState, attribute: Attribute
+    ) -> TextIndex:
+        """The text index of what the cursor sees now.
+
+        Raises:
+            DevstoreError: 400, the attribute is not for full-text search.
+        """
+        if attribute.full_text is None:
+            raise DevstoreError.bad_request(
+                f"attribute {attribute.name!r} is not for full_text_search"
+            )
+        rows = cursor.execute(
+            f"SELECT {state.schema.identity.column}, {attribute.column} "  # noqa: S608
+            f"FROM {state.table} WHERE {attribute.column} IS NOT NULL"
+        ).fetchall()
+        return TextIndex(attribute.full_text, rows)

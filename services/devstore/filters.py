@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.devstore.errors import DevstoreError
-from services.devstore.schema import Attribute, Schema, column_value
+from services.devstore.schema import Attribute, Schema
+from services.devstore.text_index import TextIndex
+from services.devstore.values import column_value
 
-__all__ = ["Predicate", "compile_filter", "words"]
+__all__ = ["Predicate", "TextIndexes", "compile_filter"]
 
 _MAX_DEPTH: Final = 64
 
@@ -27,12 +29,16 @@ class Predicate:
     values: list[Any] = field(default_factory=list)
 
 
-def words(text: str) -> list[str]:
-    """The tokens of the default tokenizer: runs of letters and digits, lowercase."""
-    return re.findall(r"\w+", text.lower())
+TextIndexes = Callable[[Attribute], TextIndex]
+"""The text index of an attribute; raises DevstoreError 400 when it has none."""
 
 
-def compile_filter(schema: Schema, expression: Any, depth: int = 0) -> Predicate:  # noqa: ANN401
+def compile_filter(
+    schema: Schema,
+    expression: Any,  # noqa: ANN401 - any JSON value
+    text_indexes: TextIndexes,
+    depth: int = 0,
+) -> Predicate:
     """A filter as a predicate that is never null.
 
     Raises:
@@ -44,27 +50,56 @@ def compile_filter(schema: Schema, expression: Any, depth: int = 0) -> Predicate
         raise DevstoreError.unreadable("invalid filter: expected an array")
     head = expression[0]
     if head in ("And", "Or") and len(expression) == 2 and isinstance(expression[1], list):
-        parts = [compile_filter(schema, part, depth + 1) for part in expression[1]]
+        parts = [compile_filter(schema, part, text_indexes, depth + 1) for part in expression[1]]
         joined = f" {head.upper()} ".join(f"({part.sql})" for part in parts)
         empty = "true" if head == "And" else "false"
         return Predicate(joined or empty, [value for part in parts for value in part.values])
     if head == "Not" and len(expression) == 2:
-        inner = compile_filter(schema, expression[1], depth + 1)
+        inner = compile_filter(schema, expression[1], text_indexes, depth + 1)
         return Predicate(f"NOT ({inner.sql})", inner.values)
     if len(expression) not in (3, 4) or not all(isinstance(x, str) for x in expression[:2]):
         raise DevstoreError.unreadable(f"invalid filter: {str(expression)[:100]}")
-    return _condition(schema.get(head), *expression[1:])
+    _, operator, value, *options = expression
+    given = options[0] if options else None
+    if given is not None and not isinstance(given, Mapping):
+        raise DevstoreError.unreadable("filter options: expected a map")
+    attribute = schema.get(head)
+    if operator in _TOKEN_OPERATORS:
+        index = text_indexes(attribute)
+        return _by_tokens(schema.identity, attribute, index, operator, value, given or {})
+    return _condition(attribute, operator, value, given or {})
 
 
-_Maker = Callable[[Attribute, Any, Mapping[str, Any]], Predicate]
+def _by_tokens(
+    identity: Attribute,
+    attribute: Attribute,
+    index: TextIndex,
+    operator: str,
+    value: Any,  # noqa: ANN401
+    options: Mapping[str, Any],
+) -> Predicate:
+    is_list = isinstance(value, list) and all(isinstance(token, str) for token in value)
+    if not isinstance(value, str) and not is_list:
+        raise _mismatch(attribute, operator, "string")
+    ids = index.containing(operator, value, last_as_prefix=bool(options.get("last_as_prefix")))
+    return Predicate(
+        f"{identity.column} IN (SELECT unnest(?::{identity.sql_type}[]))", values=[ids]
+    )
+
+
+_Maker = Callable[[Attribute, Any], Predicate]
 
 
 def _condition(
     attribute: Attribute,
     operator: str,
     value: Any,  # noqa: ANN401
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any],
 ) -> Predicate:
+    if not attribute.filterable:
+        raise DevstoreError.bad_request(f"attribute {attribute.name!r} is not filterable")
+    if options:
+        raise DevstoreError.bad_request(f"filter operator {operator!r} has no options")
     negated = operator.startswith("Not")
     positive = (
         "Eq" if operator == "NotEq" else operator.removeprefix("Not") if negated else operator
@@ -72,8 +107,9 @@ def _condition(
     maker = _MAKERS.get(positive)
     if maker is None or (negated and positive not in _NEGATABLE):
         raise DevstoreError.bad_request(f"unsupported filter operator {operator!r}")
-    made = maker(attribute, value, options or {})
-    sql = f"coalesce({made.sql}, false)"
+    made = maker(attribute, value)
+    # An id is never null, and a bare comparison lets DuckDB skip parts of the table.
+    sql = f"({made.sql})" if attribute.name == "id" else f"coalesce({made.sql}, false)"
     return Predicate(f"NOT {sql}" if negated else sql, made.values)
 
 
@@ -84,7 +120,9 @@ def _mismatch(attribute: Attribute, operator: str, expected: str) -> DevstoreErr
 
 
 def _bound(attribute: Attribute, operator: str, value: Any) -> Any:  # noqa: ANN401
-    """One value of the attribute's (element) type."""
+    """One value of the attribute's (element) type; null is none."""
+    if value is None:
+        raise _mismatch(attribute, operator, attribute.element)
     scalar = Attribute(attribute.name, attribute.element, attribute.column)
     try:
         return column_value(scalar, value)
@@ -98,38 +136,37 @@ def _bound_list(attribute: Attribute, operator: str, value: Any) -> list[Any]:  
     return [_bound(attribute, operator, element) for element in value]
 
 
-def _element_sql(attribute: Attribute) -> str:
-    return attribute.sql_type.removesuffix("[]")
-
-
-def _equal(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+def _equal(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
     column = attribute.column
     if value is None:
         return Predicate(f"{column} IS NULL")
     if attribute.is_array:
-        bound = column_value(attribute, value) if isinstance(value, list) else None
-        if bound is None:
-            raise _mismatch(attribute, "Eq", attribute.type)
+        try:
+            bound = column_value(attribute, value)
+        except DevstoreError:
+            raise _mismatch(attribute, "Eq", attribute.type) from None
         return Predicate(f"{column} = ?::{attribute.sql_type}", [bound])
     return Predicate(f"{column} = ?::{attribute.sql_type}", [_bound(attribute, "Eq", value)])
 
 
-def _in(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+def _in(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
+    if attribute.is_array and not isinstance(value, list):
+        value = [value]
     bound = _bound_list(attribute, "In", value)
-    listed = f"?::{_element_sql(attribute)}[]"
+    listed = f"?::{attribute.element_sql_type}[]"
     if attribute.is_array:
         return Predicate(f"list_has_any({attribute.column}, {listed})", [bound])
-    return Predicate(f"list_contains({listed}, {attribute.column})", [bound])
+    return Predicate(f"{attribute.column} IN (SELECT unnest({listed}))", [bound])
 
 
-def _contains(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+def _contains(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
     if not attribute.is_array:
         raise _mismatch(attribute, "Contains", "an array attribute")
     bound = _bound(attribute, "Contains", value)
-    return Predicate(f"list_contains({attribute.column}, ?::{_element_sql(attribute)})", [bound])
+    return Predicate(f"list_contains({attribute.column}, ?::{attribute.element_sql_type})", [bound])
 
 
-def _contains_any(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+def _contains_any(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
     if not attribute.is_array:
         raise _mismatch(attribute, "ContainsAny", "an array attribute")
     bound = _bound_list(attribute, "ContainsAny", value)
@@ -139,7 +176,7 @@ def _contains_any(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Pre
 def _comparison(operator: str, sign: str) -> _Maker:
     """Lt and Lte match documents without the attribute, as null sorts first; Gt and Gte do not."""
 
-    def make(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+    def make(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
         column = attribute.column
         if attribute.is_array:
             raise _mismatch(attribute, operator, f"a scalar attribute; use Any{operator}")
@@ -156,18 +193,18 @@ def _comparison(operator: str, sign: str) -> _Maker:
 
 
 def _any_comparison(operator: str, sign: str, extreme: str) -> _Maker:
-    def make(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+    def make(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
         if not attribute.is_array:
             raise _mismatch(attribute, operator, "an array attribute")
         bound = _bound(attribute, operator, value)
-        sql = f"{extreme}({attribute.column}) {sign} ?::{_element_sql(attribute)}"
+        sql = f"{extreme}({attribute.column}) {sign} ?::{attribute.element_sql_type}"
         return Predicate(sql, [bound])
 
     return make
 
 
 def _pattern(operator: str, sql: str) -> _Maker:
-    def make(attribute: Attribute, value: Any, _: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
+    def make(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
         if attribute.type != "string" or not isinstance(value, str):
             raise _mismatch(attribute, operator, "string")
         if operator == "Regex":
@@ -180,36 +217,9 @@ def _pattern(operator: str, sql: str) -> _Maker:
     return make
 
 
-def _tokens(operator: str) -> _Maker:
-    def make(attribute: Attribute, value: Any, options: Mapping[str, Any]) -> Predicate:  # noqa: ANN401
-        if attribute.type != "string" or not attribute.full_text:
-            raise DevstoreError.bad_request(
-                f"{operator} needs full_text_search on attribute {attribute.name!r}"
-            )
-        text = " ".join(value) if isinstance(value, list) else value
-        if not isinstance(text, str):
-            raise _mismatch(attribute, operator, "string")
-        wanted = words(text)
-        found = rf"regexp_extract_all(lower({attribute.column}), '\w+')"
-        if operator == "ContainsTokenSequence":
-            escaped = r"\W+".join(re.escape(word) for word in wanted)
-            return Predicate(
-                f"regexp_matches(lower({attribute.column}), ?)", [rf"(^|\W){escaped}($|\W)"]
-            )
-        has = "list_has_all" if operator == "ContainsAllTokens" else "list_has_any"
-        if not options.get("last_as_prefix") or not wanted:
-            return Predicate(f"{has}({found}, ?::VARCHAR[])", [wanted])
-        *whole, prefix = wanted
-        starts = f"regexp_matches(lower({attribute.column}), ?)"
-        joint = "AND" if has == "list_has_all" else "OR"
-        return Predicate(
-            f"({has}({found}, ?::VARCHAR[]) {joint} {starts})",
-            [whole, rf"(^|\W){re.escape(prefix)}"],
-        )
-
-    return make
-
-
+_TOKEN_OPERATORS: Final = frozenset(
+    {"ContainsAllTokens", "ContainsAnyToken", "ContainsTokenSequence"}
+)
 _NEGATABLE: Final = frozenset({"Eq", "In", "Contains", "ContainsAny", "Glob", "IGlob"})
 _MAKERS: Final[Mapping[str, _Maker]] = {
     "Eq": _equal,
@@ -227,7 +237,4 @@ _MAKERS: Final[Mapping[str, _Maker]] = {
     "Glob": _pattern("Glob", "{column} GLOB ?"),
     "IGlob": _pattern("IGlob", "lower({column}) GLOB lower(?)"),
     "Regex": _pattern("Regex", "regexp_matches({column}, ?)"),
-    "ContainsAllTokens": _tokens("ContainsAllTokens"),
-    "ContainsAnyToken": _tokens("ContainsAnyToken"),
-    "ContainsTokenSequence": _tokens("ContainsTokenSequence"),
 }

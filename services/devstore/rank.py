@@ -10,10 +10,11 @@ import duckdb
 
 from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
-from services.devstore.schema import column_value
+from services.devstore.values import column_value
 
 __all__ = ["Ranking", "compile_ranking"]
 
+_MAX_ORDERS: Final = 8
 _DIRECTIONS: Final = {"asc": "ASC NULLS FIRST", "desc": "DESC NULLS LAST"}
 _DISTANCES: Final = {
     "cosine_distance": "array_cosine_distance({column}, ?::{type})",
@@ -47,16 +48,18 @@ def compile_ranking(
     """
     if not isinstance(rank_by, list) or not rank_by:
         raise DevstoreError.unreadable("invalid rank_by: expected an array")
-    if len(rank_by) >= 2 and rank_by[1] in ("ANN", "kNN"):
+    if len(rank_by) == 3 and rank_by[1] in ("ANN", "kNN"):
         return _by_distance(state, rank_by)
     if rank_by[0] in ("Sum", "Max", "Product") or (len(rank_by) >= 2 and rank_by[1] == "BM25"):
-        return _by_text(_Scorer(database, cursor, state).scores(rank_by))
+        return _by_text(state, _Scorer(database, cursor, state).scores(rank_by))
     orders = rank_by if isinstance(rank_by[0], list) else [rank_by]
+    if len(orders) > _MAX_ORDERS:
+        raise DevstoreError.bad_request(f"rank_by takes at most {_MAX_ORDERS} attributes")
     return Ranking(", ".join(_attribute_order(state, each) for each in orders))
 
 
-def _attribute_order(state: NamespaceState, order: Sequence[Any]) -> str:
-    if len(order) != 2 or order[1] not in _DIRECTIONS:
+def _attribute_order(state: NamespaceState, order: Any) -> str:  # noqa: ANN401
+    if not isinstance(order, list) or len(order) != 2 or order[1] not in ("asc", "desc"):
         raise DevstoreError.bad_request(f"unsupported rank_by: {str(order)[:100]}")
     attribute = state.schema.get(order[0])
     if attribute.is_array or attribute.vector_dimensions:
@@ -67,7 +70,7 @@ def _attribute_order(state: NamespaceState, order: Sequence[Any]) -> str:
 def _by_distance(state: NamespaceState, rank_by: Sequence[Any]) -> Ranking:
     """Computed for every row, so ANN and kNN are the same and exact."""
     attribute = state.schema.get(rank_by[0])
-    if attribute.vector_dimensions is None or len(rank_by) != 3:
+    if attribute.vector_dimensions is None:
         raise DevstoreError.bad_request(f"{rank_by[0]!r} is not a vector attribute")
     metric = state.schema.distance_metric or "cosine_distance"
     score = _DISTANCES[metric].format(column=f"t.{attribute.column}", type=attribute.sql_type)
@@ -80,16 +83,17 @@ def _by_distance(state: NamespaceState, rank_by: Sequence[Any]) -> Ranking:
     )
 
 
-def _by_text(scores: Mapping[int, float]) -> Ranking:
+def _by_text(state: NamespaceState, scores: Mapping[Any, float]) -> Ranking:
     """Rows with a score, best first."""
+    identity = state.schema.identity
     ranked = {row: score for row, score in scores.items() if score > 0}
     return Ranking(
         order="score DESC",
         is_scored=True,
         score="ranked.points",
         join=(
-            "JOIN (SELECT unnest(?::BIGINT[]) AS row, unnest(?::DOUBLE[]) AS points) AS ranked "
-            "ON t.rowid = ranked.row"
+            f"JOIN (SELECT unnest(?::{identity.sql_type}[]) AS id, "
+            f"unnest(?::DOUBLE[]) AS points) AS ranked ON t.{identity.column} = ranked.id"
         ),
         join_values=[list(ranked), list(ranked.values())],
     )
@@ -97,25 +101,29 @@ def _by_text(scores: Mapping[int, float]) -> Ranking:
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Evaluates text rankings to scores by row."""
+    """Evaluates text rankings to scores by document id."""
 
     database: Database
     cursor: duckdb.DuckDBPyConnection
     state: NamespaceState
     depth: int = field(default=0)
 
-    def scores(self, expression: Any) -> Mapping[int, float]:  # noqa: ANN401
+    def scores(self, expression: Any) -> Mapping[Any, float]:  # noqa: ANN401
         if self.depth > 8 or not isinstance(expression, list) or len(expression) < 2:
             raise DevstoreError.bad_request("unsupported rank_by")
         if expression[1] == "BM25":
+            if len(expression) not in (3, 4) or not isinstance(expression[-1], str | list | dict):
+                raise DevstoreError.bad_request("unsupported rank_by")
             return self._bm25(*expression)
         inner = _Scorer(self.database, self.cursor, self.state, self.depth + 1)
         head, *rest = expression
         if head == "Product" and len(rest) == 2:
             weight, part = rest if isinstance(rest[0], int | float) else reversed(rest)
+            if not isinstance(weight, int | float):
+                raise DevstoreError.bad_request("Product takes a number and a ranking")
             return {row: score * weight for row, score in inner.scores(part).items()}
         if head in ("Sum", "Max") and isinstance(rest[0], list):
-            combined: dict[int, float] = {}
+            combined: dict[Any, float] = {}
             for part in rest[0]:
                 for row, score in inner.scores(part).items():
                     before = combined.get(row, 0.0)
@@ -129,11 +137,13 @@ class _Scorer:
         _operator: str,
         text: Any,  # noqa: ANN401
         options: Mapping[str, Any] | None = None,
-    ) -> Mapping[int, float]:
+    ) -> Mapping[Any, float]:
         attribute = self.state.schema.get(name)
-        if not attribute.full_text:
-            raise DevstoreError.bad_request(f"BM25 needs full_text_search on attribute {name!r}")
-        if not isinstance(text, str | list):
-            raise DevstoreError.bad_request("BM25 expects a string or an array of tokens")
         index = self.database.text_index(self.cursor, self.state, attribute)
-        return index.search(text, last_as_prefix=bool((options or {}).get("last_as_prefix")))
+        expected = "[]string" if attribute.is_array else "string or []string"
+        is_list = isinstance(text, list) and all(isinstance(token, str) for token in text)
+        if not is_list and (attribute.is_array or not isinstance(text, str)):
+            raise DevstoreError.bad_request(
+                f'invalid input {str(text)[:80]!r} for rank_by field "{name}", expecting {expected}'
+            )
+        return index.scores(text, last_as_prefix=bool((options or {}).get("last_as_prefix")))

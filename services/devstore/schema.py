@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
-import msgspec
-import numpy as np
-
 from services.devstore.errors import DevstoreError
+from services.devstore.text_options import TextOptions, text_options
 
-__all__ = ["Attribute", "Schema", "column_value", "infer_type", "merge_schema"]
+__all__ = ["Attribute", "Schema", "merge_schema"]
 
+_MAX_ATTRIBUTES: Final = 1024
+_MAX_NAME_BYTES: Final = 128
 _VECTOR = re.compile(r"\[([1-9][0-9]{0,4})\](f32|f16|i8)")
+_MAX_DIMENSIONS: Final = 10_752
+_FORMATS: Final = {"f32": "<f4", "f16": "<f2", "i8": "i1"}
+_ID_TYPES: Final = ("uint", "uuid", "string")
+_OPTIONS: Final = frozenset({"type", "filterable", "full_text_search", "ann"})
 _SQL: Final[Mapping[str, str]] = {
     "string": "VARCHAR",
     "int": "BIGINT",
@@ -29,18 +30,6 @@ _SQL: Final[Mapping[str, str]] = {
     "datetime": "VARCHAR",
     "bytes": "VARCHAR",
 }
-_FULL_TEXT: Final[Mapping[str, Any]] = {
-    "tokenizer": "word_v2",
-    "case_sensitive": False,
-    "language": "english",
-    "stemming": False,
-    "remove_stopwords": False,
-    "ascii_folding": False,
-    "max_token_length": 39,
-    "k1": 1.2,
-    "b": 0.75,
-    "k3": 8.0,
-}
 
 
 @dataclass(frozen=True)
@@ -50,31 +39,45 @@ class Attribute:
     name: str
     type: str
     column: str
-    full_text: bool = False
+    full_text: TextOptions | None = None
     filterable: bool = True
 
-    @property
+    @cached_property
     def vector_dimensions(self) -> int | None:
         match = _VECTOR.fullmatch(self.type)
         return int(match[1]) if match else None
 
-    @property
+    @cached_property
+    def vector_format(self) -> str:
+        """A vector element as numpy names it, little-endian."""
+        return _FORMATS[self.type.partition("]")[2]]
+
+    @cached_property
+    def vector_element_bytes(self) -> int:
+        return int(self.vector_format[-1])
+
+    @cached_property
     def is_array(self) -> bool:
         return self.type.startswith("[]")
 
-    @property
+    @cached_property
     def element(self) -> str:
         """The type of the value, or of an array's elements."""
         return self.type.removeprefix("[]")
 
-    @property
+    @cached_property
     def sql_type(self) -> str:
         dimensions = self.vector_dimensions
         if dimensions is not None:
             return f"FLOAT[{dimensions}]"
-        return _SQL[self.element] + ("[]" if self.is_array else "")
+        return self.element_sql_type + ("[]" if self.is_array else "")
 
-    @property
+    @cached_property
+    def element_sql_type(self) -> str:
+        """The column's type, or the type of its elements; not for vectors."""
+        return _SQL[self.element]
+
+    @cached_property
     def json_structure(self) -> object:
         """How DuckDB's JSON reader is told of the type."""
         if self.vector_dimensions is not None:
@@ -88,7 +91,6 @@ class Schema:
 
     attributes: Mapping[str, Attribute]
     distance_metric: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, name: str) -> Attribute:
         """An attribute.
@@ -98,13 +100,18 @@ class Schema:
         """
         try:
             return self.attributes[name]
-        except KeyError:
+        except (KeyError, TypeError):
             raise DevstoreError.bad_request(
                 f"invalid query: attribute not found: {name!r}"
             ) from None
 
+    @property
+    def identity(self) -> Attribute:
+        """The attribute `id`."""
+        return self.attributes["id"]
+
     def describe(self) -> dict[str, Any]:
-        """As the metadata route shows it."""
+        """As the metadata route shows it: what does not apply is left out."""
         described: dict[str, Any] = {}
         for name, attribute in self.attributes.items():
             entry: dict[str, Any] = {"type": attribute.type}
@@ -113,151 +120,87 @@ class Schema:
             elif name != "id":
                 entry["filterable"] = attribute.filterable
             if attribute.full_text:
-                entry["full_text_search"] = dict(_FULL_TEXT)
+                entry["full_text_search"] = attribute.full_text.describe()
             described[name] = entry
         return described
 
-
-def infer_type(name: str, value: object) -> str:
-    """The type of an undeclared attribute by its first value.
-
-    Raises:
-        DevstoreError: 400, no type can be inferred.
-    """
-    if name == "id":
-        return _infer_id(value)
-    if isinstance(value, list):
-        if name == "vector":
-            return f"[{len(value)}]f32"
-        if not value:
-            return "[]string"
-        return f"[]{_infer_scalar(name, value[0])}"
-    if name == "vector" and isinstance(value, str):
-        return f"[{len(_decode_vector(name, value))}]f32"
-    return _infer_scalar(name, value)
-
-
-def _infer_id(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return "uint"
-    if not isinstance(value, str):
-        raise DevstoreError.bad_request("ids are unsigned integers, UUIDs or strings")
-    try:
-        return "uuid" if str(uuid.UUID(value)) == value.lower() else "string"
-    except ValueError:
-        return "string"
-
-
-def _infer_scalar(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    for python_type, type_name in ((int, "int"), (float, "float"), (str, "string")):
-        if isinstance(value, python_type):
-            return type_name
-    raise DevstoreError.bad_request(f"cannot infer the type of attribute {name!r}")
+    def describe_in_full(self) -> dict[str, Any]:
+        """As the schema route shows it: with nulls."""
+        described = self.describe()
+        for entry in described.values():
+            entry.setdefault("filterable", None)
+            entry.setdefault("full_text_search", None)
+            if "ann" in entry:
+                entry["ann"] = True
+        return described
 
 
 def merge_schema(schema: Schema, declared: Mapping[str, Any]) -> Schema:
     """The schema with declarations added.
 
     Raises:
-        DevstoreError: 400, an unknown type or a type that would change.
+        DevstoreError: 400, an unknown type, option or name, or a type that would change.
     """
     attributes = dict(schema.attributes)
     for name, entry in declared.items():
-        options = {"type": entry} if isinstance(entry, str) else dict(entry)
-        known = attributes.get(name)
-        type_name = options.get("type") or (known.type if known else None)
-        if not isinstance(type_name, str) or not _is_type(type_name):
-            raise DevstoreError.bad_request(f"invalid type for attribute {name!r}: {type_name!r}")
-        if known is not None and known.type != type_name:
+        _check_name(name)
+        options = {"type": entry} if isinstance(entry, str) else entry
+        if not isinstance(options, Mapping):
+            raise DevstoreError.unreadable(f"schema of {name!r}: expected a type or a map")
+        unknown = sorted(set(options) - _OPTIONS)
+        if unknown:
             raise DevstoreError.bad_request(
-                f"cannot change the type of attribute {name!r} from {known.type} to {type_name}"
+                f"attribute {name!r}: the development store has no option {unknown[0]!r}"
             )
-        full_text = options.get("full_text_search")
-        base = known or Attribute(name, type_name, f"c{len(attributes)}")
-        text = base.full_text if full_text is None else bool(full_text)
-        default = base.filterable if known else not text
-        filterable = options.get("filterable")
-        attributes[name] = replace(
-            base, full_text=text, filterable=default if filterable is None else bool(filterable)
-        )
+        base = _typed(attributes, name, options.get("type"))
+        attributes[name] = _with_options(base, options, is_new=name not in attributes)
+    if len(attributes) > _MAX_ATTRIBUTES:
+        raise DevstoreError.bad_request(f"a namespace has at most {_MAX_ATTRIBUTES} attributes")
     return replace(schema, attributes=attributes)
 
 
+def _check_name(name: str) -> None:
+    if not name or name.startswith("$") or len(name.encode()) > _MAX_NAME_BYTES:
+        raise DevstoreError.bad_request(
+            f"invalid attribute name {name[:_MAX_NAME_BYTES]!r}: "
+            f"1 to {_MAX_NAME_BYTES} bytes, not starting with $"
+        )
+
+
+def _typed(attributes: Mapping[str, Attribute], name: str, type_name: object) -> Attribute:
+    """The attribute as it is, or a new one of that type in a column of its own."""
+    known = attributes.get(name)
+    if known is not None and type_name in (None, known.type):
+        return known
+    if not isinstance(type_name, str) or not _is_type(type_name):
+        raise DevstoreError.bad_request(f"invalid type for attribute {name!r}: {type_name!r}")
+    if known is not None:
+        raise DevstoreError.bad_request(
+            f"cannot change the type of attribute {name!r} from {known.type} to {type_name}"
+        )
+    if name == "id" and type_name not in _ID_TYPES:
+        raise DevstoreError.bad_request(f"ids are of type {', '.join(_ID_TYPES)}")
+    return Attribute(name, type_name, f"c{len(attributes)}")
+
+
+def _with_options(base: Attribute, options: Mapping[str, Any], *, is_new: bool) -> Attribute:
+    """Filterable unless it is for full-text search, a vector or bytes, or told otherwise."""
+    text = base.full_text
+    if "full_text_search" in options:
+        text = text_options(base.name, base.type, options["full_text_search"])
+    can_filter = base.vector_dimensions is None and base.element != "bytes"
+    filterable = options.get("filterable")
+    if filterable is None:
+        filterable = (can_filter and not text) if is_new else base.filterable
+    elif not isinstance(filterable, bool):
+        raise DevstoreError.unreadable("filterable: expected a boolean")
+    elif filterable and not can_filter:
+        raise DevstoreError.bad_request(f"attribute {base.name!r} cannot be filterable")
+    return replace(base, full_text=text, filterable=filterable or base.name == "id")
+
+
 def _is_type(text: str) -> bool:
-    return bool(_VECTOR.fullmatch(text)) or text.removeprefix("[]") in _SQL
-
-
-def column_value(attribute: Attribute, value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """A value as its column holds it.
-
-    Raises:
-        DevstoreError: 400, it is not of the attribute's type.
-    """
-    if value is None:
-        return None
-    dimensions = attribute.vector_dimensions
-    if dimensions is not None:
-        vector = _decode_vector(attribute.name, value) if isinstance(value, str) else value
-        if not isinstance(vector, list) or len(vector) != dimensions:
-            raise DevstoreError.bad_request(
-                f"attribute {attribute.name!r} has {dimensions} dimensions"
-            )
-        return vector
-    if attribute.is_array:
-        if not isinstance(value, list):
-            raise _mismatch(attribute, value)
-        return [_scalar(attribute, element) for element in value if element is not None]
-    return _scalar(attribute, value)
-
-
-def _scalar(attribute: Attribute, value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    kind = attribute.element
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind in ("string", "bytes") and isinstance(value, str):
-        return value
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind == "float" and is_number:
-        return float(value)
-    if kind in ("int", "uint") and is_number and value == int(value):
-        low, high = (0, 2**64) if kind == "uint" else (-(2**63), 2**63)
-        if low <= value < high:
-            return int(value)
-    if kind == "uuid" and isinstance(value, str):
-        try:
-            return str(uuid.UUID(value))
-        except ValueError:
-            pass
-    if kind == "datetime" and isinstance(value, str | int) and not isinstance(value, bool):
-        return _datetime(attribute, value)
-    raise _mismatch(attribute, value)
-
-
-def _datetime(attribute: Attribute, value: str | int) -> str:
-    """RFC 3339 with nine digits, which also sorts as text."""
-    try:
-        if isinstance(value, int):
-            moment = datetime.fromtimestamp(value / 1000, UTC)
-        else:
-            moment = datetime.fromisoformat(value)
-    except (ValueError, OverflowError, OSError):
-        raise _mismatch(attribute, value) from None
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
-
-
-def _decode_vector(name: str, text: str) -> list[float]:
-    """Base64 of little-endian 32-bit floats, as the SDKs send vectors."""
-    try:
-        return [float(x) for x in np.frombuffer(base64.b64decode(text, validate=True), "<f4")]
-    except (binascii.Error, ValueError):
-        raise DevstoreError.bad_request(f"attribute {name!r} is not a base64 vector") from None
-
-
-def _mismatch(attribute: Attribute, value: object) -> DevstoreError:
-    text = msgspec.json.encode(value).decode()[:80]
-    return DevstoreError.bad_request(
-        f"type mismatch in attribute {attribute.name!r}: expected {attribute.type}, got {text}"
-    )
+    vector = _VECTOR.fullmatch(text)
+    if vector:
+        return int(vector[1]) <= _MAX_DIMENSIONS
+    return text != "[]bytes" and text.removeprefix("[]") in _SQL

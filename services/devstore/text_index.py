@@ -1,49 +1,96 @@
-"""BM25 over one text attribute, by tantivy, in memory."""
+"""BM25 and token search over one text attribute, by tantivy, in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import tantivy
 
-from services.devstore.filters import words
+from services.devstore.text_options import PRE_TOKENIZED, TextOptions
 
 __all__ = ["TextIndex"]
 
-_TEXT = "text"
-_ROW = "row"
+_TEXT: Final = "text"
+_ORDINAL: Final = "ordinal"
+_ANALYZER: Final = "attribute"
+_HEAP_BYTES: Final = 50_000_000
+_SPECIAL: Final = frozenset(r"\.+*?()|[]{}^$#&-~")
 
 
 class TextIndex:
-    """An index of texts by row number; it is made anew when the namespace was written to."""
+    """An index of texts by document id; it is made anew when the namespace was written to."""
 
-    def __init__(self, texts: Iterable[tuple[int, str]]) -> None:
+    def __init__(
+        self, options: TextOptions, texts: Iterable[tuple[Any, str | Sequence[str]]]
+    ) -> None:
+        self._analyzer = options.analyzer()
+        self._is_tokenized = options.tokenizer == PRE_TOKENIZED
         builder = tantivy.SchemaBuilder()
-        builder.add_text_field(_TEXT, tokenizer_name="default")
-        builder.add_unsigned_field(_ROW, stored=True)
+        builder.add_text_field(_TEXT, tokenizer_name=_ANALYZER)
+        builder.add_unsigned_field(_ORDINAL, stored=True)
         self._index = tantivy.Index(builder.build())
-        writer = self._index.writer(heap_size=50_000_000, num_threads=1)
-        for row, text in texts:
+        self._index.register_tokenizer(_ANALYZER, self._analyzer)
+        self._ids: list[Any] = []
+        writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+        for identity, text in texts:
             document = tantivy.Document()
-            document.add_text(_TEXT, text)
-            document.add_unsigned(_ROW, row)
+            for each in [text] if isinstance(text, str) else text:
+                document.add_text(_TEXT, each)
+            document.add_unsigned(_ORDINAL, len(self._ids))
+            self._ids.append(identity)
             writer.add_document(document)
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
 
-    def search(self, query: str | Sequence[str], *, last_as_prefix: bool) -> Mapping[int, float]:
-        """Scores of every row that has any of the query's words."""
-        terms = words(query if isinstance(query, str) else " ".join(query))
-        searcher = self._index.searcher()
-        if not terms or searcher.num_docs == 0:
-            return {}
+    def tokens(self, query: str | Sequence[str]) -> list[str]:
+        """The tokens of a query; an array's elements are tokens already if the attribute's are."""
+        if not isinstance(query, str):
+            if self._is_tokenized:
+                return list(query)
+            query = " ".join(query)
+        return list(self._analyzer.analyze(query))
+
+    def scores(self, query: str | Sequence[str], *, last_as_prefix: bool) -> Mapping[Any, float]:
+        """BM25 scores of every document that has any of the query's tokens."""
+        return self._search(self._any_token(self.tokens(query), last_as_prefix=last_as_prefix))
+
+    def containing(
+        self, operator: str, query: str | Sequence[str], *, last_as_prefix: bool
+    ) -> list[Any]:
+        """The documents that match `ContainsAllTokens`, `ContainsAnyToken` or
+        `ContainsTokenSequence`. A query without tokens asks for nothing: all of none, any of
+        none."""
+        tokens = self.tokens(query)
+        if not tokens:
+            return [] if operator == "ContainsAnyToken" else list(self._ids)
+        if operator == "ContainsAnyToken":
+            wanted = self._any_token(tokens, last_as_prefix=last_as_prefix)
+        elif operator == "ContainsTokenSequence" and len(tokens) > 1:
+            wanted = tantivy.Query.phrase_query(self._index.schema, _TEXT, [*tokens])
+        else:
+            parts = self._terms(tokens, last_as_prefix=last_as_prefix)
+            wanted = tantivy.Query.boolean_query([(tantivy.Occur.Must, part) for part in parts])
+        return list(self._search(wanted))
+
+    def _terms(self, tokens: Sequence[str], *, last_as_prefix: bool) -> list[tantivy.Query]:
         schema = self._index.schema
-        parts = [
-            (tantivy.Occur.Should, tantivy.Query.term_query(schema, _TEXT, term)) for term in terms
-        ]
-        if last_as_prefix:
-            prefix = tantivy.Query.regex_query(schema, _TEXT, f"{terms[-1]}.*")
-            parts[-1] = (tantivy.Occur.Should, prefix)
-        found = searcher.search(tantivy.Query.boolean_query(parts), searcher.num_docs)
-        return {searcher.doc(address)[_ROW][0]: score for score, address in found.hits}
+        parts = [tantivy.Query.term_query(schema, _TEXT, token) for token in tokens]
+        if last_as_prefix and parts:
+            pattern = "".join(f"\\{c}" if c in _SPECIAL else c for c in tokens[-1]) + ".*"
+            parts[-1] = tantivy.Query.regex_query(schema, _TEXT, pattern)
+        return parts
+
+    def _any_token(self, tokens: Sequence[str], *, last_as_prefix: bool) -> tantivy.Query:
+        parts = self._terms(tokens, last_as_prefix=last_as_prefix)
+        return tantivy.Query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
+
+    def _search(self, wanted: tantivy.Query) -> Mapping[Any, float]:
+        searcher = self._index.searcher()
+        if not searcher.num_docs:
+            return {}
+        found = searcher.search(wanted, searcher.num_docs)
+        return {
+            self._ids[searcher.doc(address)[_ORDINAL][0]]: score for score, address in found.hits
+        }

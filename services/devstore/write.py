@@ -6,114 +6,90 @@ The order inside a request is delete_by_filter, patch_by_filter, then the rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import duckdb
 
 from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
 from services.devstore.filters import compile_filter
-from services.devstore.schema import Attribute, Schema, column_value, infer_type, merge_schema
+from services.devstore.infer import infer_types
+from services.devstore.schema import Attribute, Schema, merge_schema
+from services.devstore.text_index import TextIndex
+from services.devstore.values import stored_value
+from services.devstore.write_request import WriteRequest
 
-__all__ = ["WriteCounts", "write"]
-
-_METRICS: Final = ("cosine_distance", "euclidean_squared")
-_KNOWN: Final = frozenset(
-    {
-        "upsert_rows", "upsert_columns", "patch_rows", "patch_columns", "deletes",
-        "delete_by_filter", "delete_by_filter_allow_partial", "patch_by_filter",
-        "patch_by_filter_allow_partial", "schema", "distance_metric", "return_affected_ids",
-        "disable_backpressure", "encryption", "create_namespace",
-    }
-)  # fmt: skip
+__all__ = ["Written", "write"]
 
 
 @dataclass
-class WriteCounts:
-    """What a request did."""
+class Written:
+    """The ids that a request touched; a missing id counts as deleted, as the service counts it."""
 
-    upserted: int = 0
-    patched: int = 0
-    deleted: int = 0
+    upserted: list[Any] = field(default_factory=list)
+    patched: list[Any] = field(default_factory=list)
+    deleted: list[Any] = field(default_factory=list)
 
 
-def write(database: Database, name: str, request: Mapping[str, Any]) -> WriteCounts:
+def write(database: Database, name: str, request: WriteRequest) -> Written:
     """Carry out one write request durably.
 
     Raises:
         DevstoreError: 400, 404 or 422; nothing was changed.
     """
-    unknown = sorted(set(request) - _KNOWN)
-    if unknown:
-        raise DevstoreError.unreadable(f"unknown field `{unknown[0]}`")
-    upserts = [*request.get("upsert_rows", ()), *_rows(request.get("upsert_columns", {}))]
-    patches = [*request.get("patch_rows", ()), *_rows(request.get("patch_columns", {}))]
-    _check_ids([*(row.get("id") for row in (*upserts, *patches)), *request.get("deletes", ())])
-    counts = WriteCounts()
     with database.writing() as cursor:
-        state = _prepared(database, cursor, name, request, [*upserts, *patches])
-        if "delete_by_filter" in request:
-            counts.deleted += _delete_by_filter(cursor, state, request["delete_by_filter"])
-        if "patch_by_filter" in request:
-            counts.patched += _patch_by_filter(database, cursor, state, request["patch_by_filter"])
-        counts.deleted += _delete(cursor, state, request.get("deletes", ()))
-        if upserts:
-            _delete(cursor, state, [row["id"] for row in upserts])
-            database.insert(cursor, state, upserts)
-            counts.upserted = len(upserts)
-        counts.patched += _patch(database, cursor, state, patches)
-        state = database.save(cursor, state, written=True)
-    database.remember(state)
-    return counts
-
-
-def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
-    """Rows of a columnar request."""
-    if len({len(column) for column in columns.values()}) > 1:
-        raise DevstoreError.bad_request("columns have different lengths")
-    return (
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    )
-
-
-def _check_ids(ids: Sequence[Any]) -> None:
-    if any(value is None for value in ids):
-        raise DevstoreError.bad_request("every row needs an id")
-    if len({(type(value), value) for value in ids}) < len(ids):
-        raise DevstoreError.bad_request("duplicate document ids in one request")
+        state = _prepared(database, cursor, name, request)
+        written = _Writer(database, cursor, state).apply(request)
+        database.save(cursor, state, written=request.has_data)
+    return written
 
 
 def _prepared(
-    database: Database,
-    cursor: duckdb.DuckDBPyConnection,
-    name: str,
-    request: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
+    database: Database, cursor: duckdb.DuckDBPyConnection, name: str, request: WriteRequest
 ) -> NamespaceState:
     """The namespace with every attribute that the request needs; made if it is new."""
-    state = database.find(name)
+    state = database.find(cursor, name)
+    source = request.source
+    if source is not None:
+        return _copied(database, cursor, name, state, source)
     schema = state.schema if state else Schema({})
-    declared = dict(request.get("schema") or {})
-    known = set(schema.attributes) | set(declared)
-    for row in rows:
-        for attribute, value in row.items():
-            if attribute not in known and value is not None:
-                declared[attribute] = infer_type(attribute, value)
-                known.add(attribute)
-    if "id" not in known:
-        deletes = request.get("deletes")
-        if not deletes and not request.get("create_namespace"):
-            raise DevstoreError.not_found(name)
-        declared["id"] = infer_type("id", deletes[0]) if deletes else "uint"
-    merged = merge_schema(schema, declared)
-    merged = _with_metric(merged, request.get("distance_metric"))
+    declared = dict(request.schema)
+    declared |= infer_types([*schema.attributes, *declared], [*request.upserts, *request.patches])
+    if state is None:
+        _check_creation(name, request, declared)
+    merged = _with_metric(merge_schema(schema, declared), request.distance_metric)
     if state is None:
         return database.create(cursor, name, merged)
     if state.read_only:
         raise DevstoreError.bad_request(f"namespace '{name}' is read-only")
     return state if merged == schema else database.alter(cursor, state, merged)
+
+
+def _check_creation(name: str, request: WriteRequest, declared: dict[str, Any]) -> None:
+    """A namespace is made by documents, by deletes of ids or when asked to be empty."""
+    if request.create_namespace is False:
+        raise DevstoreError.not_found(name)
+    if "id" not in declared and request.deletes:
+        declared |= infer_types(declared, [{"id": request.deletes[0]}])
+    if "id" not in declared and request.create_namespace:
+        declared["id"] = "uint"
+    if "id" not in declared or not (request.has_data or request.create_namespace):
+        raise DevstoreError.not_found(name)
+
+
+def _copied(
+    database: Database,
+    cursor: duckdb.DuckDBPyConnection,
+    name: str,
+    state: NamespaceState | None,
+    source_name: str,
+) -> NamespaceState:
+    if state is not None:
+        raise DevstoreError.bad_request(f"namespace '{name}' exists already")
+    source = database.get(cursor, source_name)
+    return database.create(cursor, name, source.schema, source)
 
 
 def _with_metric(schema: Schema, metric: str | None) -> Schema:
@@ -122,88 +98,97 @@ def _with_metric(schema: Schema, metric: str | None) -> Schema:
         if has_vectors and schema.distance_metric is None:
             raise DevstoreError.bad_request("distance_metric is required to write vectors")
         return schema
-    if metric not in _METRICS:
-        raise DevstoreError.bad_request(f"unknown distance_metric {metric!r}")
     if schema.distance_metric not in (None, metric):
         raise DevstoreError.bad_request("distance_metric cannot be changed")
     return replace(schema, distance_metric=metric)
 
 
-def _ids(state: NamespaceState, ids: Sequence[Any]) -> tuple[str, list[Any]]:
-    """A predicate for ids, and its value."""
-    attribute = state.schema.get("id")
-    values = [column_value(attribute, value) for value in ids]
-    return f"{attribute.column} IN (SELECT unnest(?::{attribute.sql_type}[]))", [values]
+@dataclass(frozen=True)
+class _Writer:
+    """One request's changes in one transaction."""
+
+    database: Database
+    cursor: duckdb.DuckDBPyConnection
+    state: NamespaceState
+
+    def apply(self, request: WriteRequest) -> Written:
+        upserts = [{**row, "id": self._id(row.get("id"))} for row in request.upserts]
+        patches = [{**row, "id": self._id(row.get("id"))} for row in request.patches]
+        deletes = [self._id(value) for value in request.deletes]
+        ids = [*(row["id"] for row in (*upserts, *patches)), *deletes]
+        if len(set(ids)) < len(ids):
+            raise DevstoreError.bad_request("duplicate document ids in one request")
+        written = Written()
+        if request.delete_by_filter is not None:
+            written.deleted += self._matching(request.delete_by_filter)
+            self._delete(written.deleted)
+        if request.patch_by_filter is not None:
+            filters, patch = request.patch_by_filter
+            matching = self._matching(filters)
+            written.patched += self._patch([{**patch, "id": each} for each in matching])
+        self._delete(deletes)
+        written.deleted += deletes
+        if upserts:
+            written.upserted = [row["id"] for row in upserts]
+            self._delete(written.upserted)
+            self.database.insert(self.cursor, self.state, upserts)
+        written.patched += self._patch(patches)
+        return written
+
+    def _id(self, value: object) -> Any:  # noqa: ANN401 - an int or a text
+        if value is None:
+            raise DevstoreError.bad_request("every document needs an id")
+        return stored_value(self.state.schema.identity, value)
+
+    def _matching(self, expression: object) -> list[Any]:
+        """Ids of the documents that match a filter."""
+        state = self.state
+
+        def text_index(attribute: Attribute) -> TextIndex:
+            return self.database.new_text_index(self.cursor, state, attribute)
+
+        predicate = compile_filter(state.schema, expression, text_index)
+        sql = (
+            f"SELECT {state.schema.identity.column} FROM {state.table} "  # noqa: S608
+            f"WHERE {predicate.sql}"
+        )
+        return [row[0] for row in self.cursor.execute(sql, predicate.values).fetchall()]
+
+    def _delete(self, ids: Sequence[Any]) -> None:
+        if ids:
+            predicate = self._among()
+            sql = f"DELETE FROM {self.state.table} WHERE {predicate}"  # noqa: S608
+            self.cursor.execute(sql, [ids])
+
+    def _among(self) -> str:
+        """Documents whose ids are in the one bound list."""
+        identity = self.state.schema.identity
+        return f"{identity.column} IN (SELECT unnest(?::{identity.sql_type}[]))"
+
+    def _patch(self, patches: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Overlay attributes on documents that exist; patches of others are ignored."""
+        if not patches:
+            return []
+        schema = self.state.schema
+        if any(schema.get(name).vector_dimensions for patch in patches for name in patch):
+            raise DevstoreError.bad_request("vectors cannot be patched")
+        attributes = list(schema.attributes.values())
+        columns = ", ".join(a.column for a in attributes)
+        found = self.cursor.execute(
+            f"SELECT {columns} FROM {self.state.table} WHERE {self._among()}",  # noqa: S608
+            [[patch["id"] for patch in patches]],
+        ).fetchall()
+        by_id = {row["id"]: row for row in (_document(attributes, values) for values in found)}
+        for patch in patches:
+            if patch["id"] in by_id:
+                by_id[patch["id"]].update(patch)
+        self._delete(list(by_id))
+        if by_id:
+            self.database.insert(self.cursor, self.state, list(by_id.values()))
+        return list(by_id)
 
 
-def _delete(cursor: duckdb.DuckDBPyConnection, state: NamespaceState, ids: Sequence[Any]) -> int:
-    """Delete by id; a missing id counts as deleted, as the service counts it."""
-    if ids:
-        predicate, values = _ids(state, ids)
-        cursor.execute(f"DELETE FROM {state.table} WHERE {predicate}", values)  # noqa: S608
-    return len(ids)
-
-
-def _delete_by_filter(
-    cursor: duckdb.DuckDBPyConnection, state: NamespaceState, expression: object
-) -> int:
-    predicate = compile_filter(state.schema, expression)
-    sql = f"DELETE FROM {state.table} WHERE {predicate.sql}"  # noqa: S608 - values are bound
-    return _affected(cursor.execute(sql, predicate.values))
-
-
-def _patch_by_filter(
-    database: Database,
-    cursor: duckdb.DuckDBPyConnection,
-    state: NamespaceState,
-    request: Mapping[str, Any],
-) -> int:
-    predicate = compile_filter(state.schema, request["filters"])
-    id_column = state.schema.get("id").column
-    sql = f"SELECT {id_column} FROM {state.table} WHERE {predicate.sql}"  # noqa: S608
-    ids = [row[0] for row in cursor.execute(sql, predicate.values).fetchall()]
-    return _patch(database, cursor, state, [{**request["patch"], "id": each} for each in ids])
-
-
-def _patch(
-    database: Database,
-    cursor: duckdb.DuckDBPyConnection,
-    state: NamespaceState,
-    patches: Sequence[Mapping[str, Any]],
-) -> int:
-    """Overlay attributes on rows that exist; patches of missing ids are ignored."""
-    if not patches:
-        return 0
-    if any(state.schema.get(n).vector_dimensions for patch in patches for n in patch):
-        raise DevstoreError.bad_request("vectors cannot be patched")
-    attributes = list(state.schema.attributes.values())
-    predicate, values = _ids(state, [patch["id"] for patch in patches])
-    columns = ", ".join(a.column for a in attributes)
-    found = cursor.execute(
-        f"SELECT {columns} FROM {state.table} WHERE {predicate}",  # noqa: S608
-        values,
-    ).fetchall()
-    rows = {row[_position(attributes, "id")]: _row(attributes, row) for row in found}
-    id_attribute = state.schema.get("id")
-    for patch in patches:
-        existing = rows.get(column_value(id_attribute, patch["id"]))
-        if existing is not None:
-            existing.update(patch)
-    _delete(cursor, state, list(rows))
-    database.insert(cursor, state, list(rows.values()))
-    return len(rows)
-
-
-def _row(attributes: Sequence[Attribute], values: Sequence[Any]) -> dict[str, Any]:
+def _document(attributes: Sequence[Attribute], values: Sequence[Any]) -> dict[str, Any]:
     """A stored row as an upsert would have it."""
     pairs = zip(attributes, values, strict=True)
     return {a.name: list(v) if isinstance(v, tuple) else v for a, v in pairs}
-
-
-def _position(attributes: Sequence[Attribute], name: str) -> int:
-    return next(at for at, attribute in enumerate(attributes) if attribute.name == name)
-
-
-def _affected(result: duckdb.DuckDBPyConnection) -> int:
-    row = result.fetchone()
-    return int(row[0]) if row else 0
