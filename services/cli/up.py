@@ -69,22 +69,30 @@ async def _greet(stack: Stack, console: Console) -> None:
     async with httpx.AsyncClient(
         base_url=stack.gateway_url, headers=headers, timeout=30.0
     ) as client:
+        rows = 0
         if (await client.get(f"/v1/namespaces/{NAMESPACE}/schema")).status_code == 404:
             with console.status("loading 17,472 films into the namespace movies"):
                 async with AsyncTurbopuffer(
                     base_url=stack.gateway_url, api_key=key or "none"
                 ) as upstream:
-                    await load_movies(upstream)
+                    rows = await load_movies(upstream)
         with console.status("waiting for the automatic snapshot"):
-            await _await_snapshot(client)
+            await _await_snapshot(client, rows)
     console.print(
         _tour(stack.gateway_url, bool(key)), markup=False, highlight=False, soft_wrap=True
     )
 
 
-async def _await_snapshot(client: httpx.AsyncClient) -> None:
+async def _await_snapshot(client: httpx.AsyncClient, rows: int) -> None:
+    """Wait for a snapshot of at least so many documents: the loading itself may be seen midway."""
     deadline = asyncio.get_running_loop().time() + _SNAPSHOT_SECONDS
-    while not (await client.get(f"/v2/namespaces/{NAMESPACE}/history")).raise_for_status().json():
+    base = f"/v2/namespaces/{NAMESPACE}"
+    while True:
+        history = (await client.get(f"{base}/history")).raise_for_status().json()
+        if history:
+            body = await client.get(f"{base}/snapshots/{history[0]['sha']}")
+            if body.raise_for_status().json()["row_count"] >= rows:
+                return
         if asyncio.get_running_loop().time() > deadline:
             raise StackError("no automatic snapshot of movies appeared; see the log of snapshot")
         await asyncio.sleep(0.2)
