@@ -26,19 +26,27 @@ class Retention:
         self._clock = clock
 
     async def expired(self, namespace: Namespace, retention_ms: int) -> Sequence[SnapshotRef]:
-        """At most 1,000 snapshots that are past retention, newest first: a dry run.
+        """Every snapshot that is past retention, newest first: a dry run. One LIST for each
+        thousand of them, and one that finds the newest, which is never among them.
 
         Raises:
             StoreUnavailableError.
         """
         prefix = keys.history_prefix(namespace)
         cutoff_ms = self._clock.now_ns() // 1_000_000 - retention_ms
-        found = await self._store.list(
-            prefix, start_after=prefix + keys.inverted(cutoff_ms), limit=_PAGE
-        )
-        refs = [ref for key in found if (ref := keys.parse_body_key(namespace, key))]
+        start_after = prefix + keys.inverted(cutoff_ms)
+        found: list[str] = []
+        while True:
+            page = await self._store.list(prefix, start_after=start_after, limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                break
+            start_after = page[-1]
+        if not found:
+            return []
         newest = await self._store.list(prefix, limit=1)
-        return [ref for ref in refs if keys.body_key(ref) not in newest]
+        refs = (keys.parse_body_key(namespace, key) for key in found if key not in newest)
+        return [ref for ref in refs if ref is not None]
 
     async def prune(self, namespace: Namespace, retention_ms: int) -> int:
         """Delete what `expired` answers; how many.

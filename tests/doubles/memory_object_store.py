@@ -13,9 +13,9 @@ __all__ = ["MemoryObjectStore"]
 class MemoryObjectStore:
     """Behaves like every backend; `objects` may be read, never written, by tests."""
 
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self._keys: list[str] = []
+    def __init__(self, objects: dict[str, bytes] | None = None) -> None:
+        self.objects: dict[str, bytes] = objects or {}
+        self._keys = sorted(self.objects)
 
     async def get(self, key: str) -> bytes | None:
         validate_key(key)
