@@ -195,6 +195,9 @@ async def test_an_outage_keeps_entries_on_disk_and_memory_bounded(tmp_path: Path
         assert names == [f"{n:05d}" for n in range(2_000)]
         assert bench.spool.size_bytes == 0
         assert bench.counts.replayed > 1_000
+        assert not bench.writer.unstored(searches("n"))
+        bench.keep("n", clock.now_ns())
+        assert len(bench.writer.unstored(searches("n"))) == 1, "held in memory again"
 
 
 async def test_a_full_spool_drops_and_counts_and_takes_again(tmp_path: Path) -> None:

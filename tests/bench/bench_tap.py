@@ -1,6 +1,6 @@
 """What a tapped query costs in Python, and what the two short cuts save.
 
-Run `python -m tests.bench.tap_cost`. Times are the best of several rounds, so that a busy machine
+Times are the best of several rounds, so that a busy machine
 disturbs them least; the ratios hold on any machine.
 """
 
@@ -82,11 +82,12 @@ async def report(dimensions: int, folder: Path) -> None:
         print(f"  protobuf, tap, stamp, line, spool buffer, batch {best_us(whole):7.1f} us")
 
 
-async def main() -> None:
+async def report_all() -> None:
     for dimensions in (8, 1536):
         with tempfile.TemporaryDirectory() as folder:
             await report(dimensions, Path(folder))
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+def main() -> None:
+    """Print the costs at two sizes."""
+    asyncio.run(report_all())
