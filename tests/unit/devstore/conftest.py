@@ -17,6 +17,7 @@ from services.devstore.write_request import parse_write_request
 from tests.doubles.fake_clock import FakeClock
 
 NAMESPACE = "n"
+READ_ONLY = "read-only-"
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,18 @@ class Store:
     """One namespace, unless another is named."""
 
     database: Database
+    namespace: str = NAMESPACE
 
-    def write(self, namespace: str = NAMESPACE, /, **body: Any) -> Written:
-        return write(self.database, namespace, parse_write_request(body))
+    def write(self, namespace: str = "", /, **body: Any) -> Written:
+        return write(self.database, namespace or self.namespace, parse_write_request(body))
 
     def upsert(self, *rows: dict[str, Any], **body: Any) -> Written:
         return self.write(upsert_rows=list(rows), **body)
 
-    def ask(self, namespace: str = NAMESPACE, /, **body: Any) -> Answer:
-        return query(self.database, namespace, body)
+    def ask(self, namespace: str = "", /, **body: Any) -> Answer:
+        return query(self.database, namespace or self.namespace, body)
 
-    def rows(self, namespace: str = NAMESPACE, /, **body: Any) -> list[dict[str, Any]]:
+    def rows(self, namespace: str = "", /, **body: Any) -> list[dict[str, Any]]:
         """By id, all attributes, unless asked otherwise."""
         if "exclude_attributes" not in body:
             body.setdefault("include_attributes", True)
@@ -71,12 +73,13 @@ def opened(tmp_path_factory: pytest.TempPathFactory, clock: FakeClock) -> Iterat
 
 @pytest.fixture
 def database(opened: Database) -> Iterator[Database]:
-    """Empty."""
+    """Empty but for the namespaces that a module's tests only read."""
     yield opened
     with opened.reading() as cursor:
         names = opened.names(cursor, "", "", 1000)
     for name in names:
-        opened.drop(name)
+        if not name.startswith(READ_ONLY):
+            opened.drop(name)
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from services.devstore.database import Database
 from services.devstore.errors import DevstoreError
-from tests.unit.devstore.conftest import Store
+from tests.unit.devstore.conftest import READ_ONLY, Store
 
 
-@pytest.fixture
-def rows(store: Store) -> Store:
+@pytest.fixture(scope="module")
+def rows(opened: Database) -> Store:
+    store = Store(opened, READ_ONLY + "aggregate")
     store.upsert(
         {"id": 1, "color": "red", "size": 1, "price": 0.5, "tags": ["a", "b", "a"]},
         {"id": 2, "color": "blue", "size": 2, "price": 1.5, "tags": ["b"]},

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from services.devstore.database import Database
 from services.devstore.errors import DevstoreError
-from tests.unit.devstore.conftest import Store
+from tests.unit.devstore.conftest import READ_ONLY, Store
 
 ROWS = (
     {"id": 1, "n": 1, "s": "apple", "tags": ["a", "b"], "ns": [1, 5], "b": True},
@@ -18,8 +19,9 @@ ROWS = (
 """4 has nothing but its id; 3 has empty arrays."""
 
 
-@pytest.fixture
-def rows(store: Store) -> Store:
+@pytest.fixture(scope="module")
+def rows(opened: Database) -> Store:
+    store = Store(opened, READ_ONLY + "filters")
     store.upsert(*ROWS)
     return store
 
