@@ -111,7 +111,7 @@ def test_patches_deletes_and_conditions(sdk: Turbopuffer, name: str) -> None:
 
     rows = namespace.query(rank_by=("id", "asc"), top_k=10, include_attributes=True).rows
     assert rows is not None
-    assert [(each.id, each["n"], each["m"] if "m" in each else None) for each in rows] == [
+    assert [(each.id, each["n"], dict(each).get("m")) for each in rows] == [
         (0, 0, 5),
         (3, 3, None),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.unit.devstore.conftest import READ_ONLY, Store
 
 
 @pytest.fixture(scope="module")
-def rows(opened: Database) -> Store:
+def rows(opened: Database) -> Iterator[Store]:
     store = Store(opened, READ_ONLY + "aggregate")
     store.upsert(
         {"id": 1, "color": "red", "size": 1, "price": 0.5, "tags": ["a", "b", "a"]},
@@ -20,7 +21,8 @@ def rows(opened: Database) -> Store:
         {"id": 3, "color": "red", "size": 2, "tags": []},
         {"id": 4, "size": -5},
     )
-    return store
+    yield store
+    opened.drop(store.namespace)
 
 
 def test_sums_and_counts(rows: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,10 +21,11 @@ ROWS = (
 
 
 @pytest.fixture(scope="module")
-def rows(opened: Database) -> Store:
+def rows(opened: Database) -> Iterator[Store]:
     store = Store(opened, READ_ONLY + "filters")
     store.upsert(*ROWS)
-    return store
+    yield store
+    opened.drop(store.namespace)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ def search(store: Store, rank_by: Any, **body: Any) -> dict[int, float]:
 
 
 @pytest.fixture(scope="module")
-def rows(opened: Database) -> Store:
+def rows(opened: Database) -> Iterator[Store]:
     store = Store(opened, READ_ONLY + "text")
     store.upsert(
         {"id": 1, "title": "The Quick Brown Fox", "body": "jumps over the lazy dog"},
@@ -27,7 +28,8 @@ def rows(opened: Database) -> Store:
         {"id": 4},
         schema={"title": TEXT, "body": TEXT},
     )
-    return store
+    yield store
+    opened.drop(store.namespace)
 
 
 def test_rows_without_a_score_are_left_out(rows: Store) -> None:
