@@ -179,10 +179,9 @@ class _Run:
 
 def _selected(attribute: Attribute, encoding: str) -> str:
     """SQL of a column; vector elements as the shortest decimals that are the same 32-bit floats."""
-    dimensions = attribute.vector_dimensions
-    if dimensions is None or encoding == "base64":
+    if attribute.vector_dimensions is None or encoding == "base64":
         return f"t.{attribute.column}"
-    return f"t.{attribute.column}::VARCHAR[{dimensions}]::DOUBLE[{dimensions}]"
+    return f"t.{attribute.column}::VARCHAR[]::DOUBLE[]"
 
 
 @dataclass(frozen=True)

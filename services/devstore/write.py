@@ -56,7 +56,10 @@ def _prepared(
         return _copied(database, cursor, name, state, source)
     schema = state.schema if state else Schema({})
     declared = dict(request.schema)
-    declared |= infer_types([*schema.attributes, *declared], [*request.upserts, *request.patches])
+    patch = [request.patch_by_filter[1]] if request.patch_by_filter else []
+    declared |= infer_types(
+        [*schema.attributes, *declared], [*request.upserts, *request.patches, *patch]
+    )
     if state is None:
         _check_creation(name, request, declared)
     merged = _with_metric(merge_schema(schema, declared), request.distance_metric)
@@ -170,7 +173,8 @@ class _Writer:
         if not patches:
             return []
         schema = self.state.schema
-        if any(schema.get(name).vector_dimensions for patch in patches for name in patch):
+        vectors = {name for name, a in schema.attributes.items() if a.vector_dimensions}
+        if any(vectors & patch.keys() for patch in patches):
             raise DevstoreError.bad_request("vectors cannot be patched")
         attributes = list(schema.attributes.values())
         columns = ", ".join(a.column for a in attributes)
