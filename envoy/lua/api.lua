@@ -12,9 +12,17 @@
 -- Messages whose keys are all ours, so that no user text can look like a declared field: inside
 -- a JSON string every quote is escaped.
 local int64_fields = {
-  "watermark_ms", "row_count", "n", "distinct_observed", "cap", "ts_ms",
-  "documents_scanned", "stable_as_of", "unique_values", "count", "elapsed_ms", "total",
+  watermark_ms = true, row_count = true, n = true, distinct_observed = true, cap = true,
+  ts_ms = true, documents_scanned = true, stable_as_of = true, unique_values = true,
+  count = true, elapsed_ms = true, total = true,
 }
+
+local function unquoted(name, digits)
+  if int64_fields[name] then
+    return '"' .. name .. '":' .. digits
+  end
+  return nil
+end
 
 -- Entries hold user JSON (`query`), so the field is taken only where the entry itself has it.
 local nanos_in_entry = '("timestamp":"%d%d%d%d%-%d%d%-%d%dT[%d:.]+Z","timestamp_nanos":)"(%d+)"'
@@ -108,10 +116,8 @@ local function numbers_unquoted(text, route)
   if route:get("entries") then
     return (text:gsub(nanos_in_entry, "%1%2"))
   end
-  for _, field in ipairs(int64_fields) do
-    text = text:gsub('"' .. field .. '":"(%-?%d+)"', '"' .. field .. '":%1')
-  end
-  return text
+  -- One pass, whatever the number of fields: a pass over a large body takes tens of milliseconds.
+  return (text:gsub('"([%l_]+)":"(%-?%d+)"', unquoted))
 end
 
 function envoy_on_response(handle)

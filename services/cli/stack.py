@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.cli.processes import Child, ProcessGroup, stop_child
 from services.edge.settings import Port
 
-__all__ = ["Stack", "StackError", "StackSettings"]
+__all__ = ["Stack", "StackError", "StackSettings", "death_notice", "http_ready"]
 
 _READY_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
@@ -164,7 +164,7 @@ class Stack:
         if process.grpc_health:
             return await _grpc_ready(process.port)
         path = "/readyz" if process.name == "gateway" else "/dev/v1/health"
-        return await _http_ready(f"http://127.0.0.1:{process.port}{path}")
+        return await http_ready(f"http://127.0.0.1:{process.port}{path}")
 
 
 def death_notice(child: Child) -> str:
@@ -215,7 +215,7 @@ async def _check_free(variable: str, port: int) -> None:
     await server.wait_closed()
 
 
-async def _http_ready(url: str) -> bool:
+async def http_ready(url: str) -> bool:
     try:
         async with httpx.AsyncClient(timeout=2.0) as client:
             return (await client.get(url)).status_code == 200
