@@ -38,6 +38,15 @@ def up() -> None:
     raise typer.Exit(asyncio.run(run_stack(settings, Console())))
 
 
+@app.command()
+def plan() -> None:
+    """Say what SnapshotService would do now for each policy, without doing it."""
+    # Imported on use, as the servers are.
+    from services.cli.plan import show_plan
+
+    raise typer.Exit(asyncio.run(show_plan(Console())))
+
+
 def _add_server(name: str, description: str) -> None:
     def run() -> None:
         # Imported on use: a server's image need not hold the others' dependencies.

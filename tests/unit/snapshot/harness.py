@@ -63,6 +63,7 @@ class SnapshotHarness:
         origin = OriginCount(
             OriginAggregation(self.upstream), OriginScan(self.upstream), self.strategy
         )
+        self.retention = Retention(self.store, self.clock)
         self.automatic = AutomaticWriter(
             watermarks=self.watermarks,
             origin=origin,
@@ -75,7 +76,7 @@ class SnapshotHarness:
                 new_id=lambda: f"lease-{next(self._ids)}",
                 terms=LeaseTerms(),
             ),
-            retention=Retention(self.store, self.clock),
+            retention=self.retention,
             clock=self.clock,
             min_interval_ms=0,
         )
