@@ -26,15 +26,16 @@ from services.indexes.policy import IndexCatalog
 from services.indexes.stored_policies import StoredPolicies
 from services.snapshot.aggregate_origin import OriginAggregation
 from services.snapshot.count_documents import CountDocuments
+from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.drain import Drain
 from services.snapshot.leases import Leases, LeaseTerms
-from services.snapshot.model import SnapshotJob
+from services.snapshot.model import ScanJob, SnapshotJob
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
 from services.snapshot.scan_servicer import ScanServicer
-from services.snapshot.scan_values import COUNTED_VALUES, ScanJob, ScanValues
+from services.snapshot.scan_values import COUNTED_VALUES, ScanValues
 from services.snapshot.servicer import SnapshotServicer
 from services.snapshot.settings import SnapshotSettings
 from services.snapshot.watch_kubernetes import watch_kubernetes
@@ -135,9 +136,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             runner=runner,
             reader=parts.reader,
             writer=parts.writer,
-            watermarks=parts.watermarks,
-            origin=parts.origin,
-            scan_threads=policies.scan_threads,
+            count=CountForJob(jobs, parts.watermarks, parts.origin, policies.scan_threads),
             clock=clock,
             new_id=random_id,
         )
@@ -154,9 +153,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             jobs=scan_jobs,
             runner=scan_runner,
             reader=parts.reader,
-            watermarks=parts.watermarks,
-            origin=values_origin,
-            scan_threads=policies.scan_threads,
+            count=CountForJob(scan_jobs, parts.watermarks, values_origin, policies.scan_threads),
             clock=clock,
             new_id=random_id,
         )

@@ -13,6 +13,7 @@ from services.core.job_book import JobBook
 from services.core.job_runner import JobRunner
 from services.indexes.policy import SnapshotPolicy
 from services.snapshot.aggregate_origin import OriginAggregation
+from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount, OriginStrategy
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.leases import Leases, LeaseTerms
@@ -86,9 +87,7 @@ class SnapshotHarness:
             runner=self.runner,
             reader=self.reader,
             writer=self.writer,
-            watermarks=self.watermarks,
-            origin=origin,
-            scan_threads=lambda _namespace: 4,
+            count=CountForJob(self.jobs, self.watermarks, origin, lambda _namespace: 4),
             clock=self.clock,
             new_id=lambda: f"job-{next(self._ids)}",
         )
