@@ -126,7 +126,7 @@ async def test_http2(stack: Stack, http: httpx.AsyncClient, products: str) -> No
 
 async def test_the_users_words_win_over_the_querys(http: httpx.AsyncClient, products: str) -> None:
     headers = {"x-hevlayer-search-query": "kopfhörer für Läufer", "x-hevlayer-tags": "tap:words"}
-    encoded = {name: value.encode() for name, value in headers.items()}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     query = {"rank_by": ["vector", "ANN", [1.0, 1.0, 0.5, 0.25]], "top_k": 1}
     await http.post(f"/v2/namespaces/{products}/query", json=query, headers=encoded)
     assert (await logged(http, products, "tap:words"))["raw_query"] == "kopfhörer für Läufer"
