@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import enum
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,25 @@ class Document:
     attributes: Mapping[str, Any]
 
 
+class CacheUse(enum.StrEnum):
+    """What the cache had of the ids that were asked for; the values of `x-layer-cache`."""
+
+    HIT = "hit"
+    PARTIAL = "partial"
+    MISS = "miss"
+    MISS_ON_ERROR = "miss-on-error"
+    """The cache could not be asked."""
+
+
 @dataclass(frozen=True)
 class FetchedDocuments:
     """What was found, in the order of the ids, and what was not."""
 
     documents: Sequence[Document]
     missing: Sequence[str]
+    cached_ids: Set[str] = frozenset()
+    """Those of the documents that the cache had."""
+    cache_use: CacheUse = CacheUse.MISS
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,11 +45,26 @@ class FetchSchema:
             if self.vectors:
                 return {"exclude_attributes": list(self.vectors)}
             return {"include_attributes": True}
-        wanted = [name for name in include if name != "id"]
-        unknown = sorted(set(wanted) - self.attributes)
+        self.check(include)
+        return {
+            "include_attributes": [
+                name for name in include if name != "id" and name not in self.vectors
+            ]
+        }
+
+    def has(self, names: Iterable[str]) -> bool:
+        """Whether all are attributes of the namespace."""
+        return self.attributes.issuperset(set(names) - {"id"})
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse names that are no attributes.
+
+        Raises:
+            LayerError: VALIDATION.
+        """
+        unknown = sorted(set(names) - self.attributes - {"id"})
         if unknown:
             raise LayerError.validation(f"the namespace has no attribute {unknown[0]!r}")
-        return {"include_attributes": [name for name in wanted if name not in self.vectors]}
 
 
 class Schemas:
@@ -64,14 +79,22 @@ class Schemas:
         self._ttl_seconds = ttl_seconds
         self._known: OrderedDict[Namespace, tuple[float, FetchSchema]] = OrderedDict()
 
-    async def get(self, namespace: Namespace) -> FetchSchema:
-        """The schema.
+    def known(self, namespace: Namespace) -> FetchSchema | None:
+        """What was last read, however long ago."""
+        known = self._known.get(namespace)
+        return known[1] if known else None
+
+    async def get(
+        self, namespace: Namespace, *, max_age_seconds: float | None = None
+    ) -> FetchSchema:
+        """The schema, as it was at most that long ago (default: `ttl_seconds`).
 
         Raises:
             NamespaceNotFoundError, UpstreamRejectedError, UpstreamUnavailableError: as the port's.
         """
+        max_age = self._ttl_seconds if max_age_seconds is None else max_age_seconds
         read_at, schema = self._known.get(namespace, (float("-inf"), None))
-        if schema is not None and self._clock.monotonic() - read_at < self._ttl_seconds:
+        if schema is not None and self._clock.monotonic() - read_at < max_age:
             return schema
         schema = _schema(await self._upstream.metadata(namespace))
         self._known[namespace] = (self._clock.monotonic(), schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import grpc
 from google.api import httpbody_pb2
@@ -13,7 +14,8 @@ from services.core.clock import Clock
 from services.core.errors import ErrorKind, LayerError
 from services.core.ids import Namespace, parse_namespace
 from services.document.fetch_documents import FetchDocuments
-from services.document.model import Document, Fetch
+from services.document.generations import Generations
+from services.document.model import Document, Fetch, FetchedDocuments
 from services.document.read_metadata import ReadMetadata
 from services.document.record_fetches import FetchRecorder
 from services.edge.trace_context import caller_trace_id
@@ -21,6 +23,12 @@ from services.edge.values import to_struct
 from services.formats.tags import parse_tags_leniently
 
 __all__ = ["DocumentServicer"]
+
+_CACHE_METADATA: Final = "x-layer-cache"
+"""Initial metadata of fetches: a `CacheUse`."""
+
+_UNCERTAIN_METADATA: Final = "x-layer-cache-uncertain"
+"""Set by the gateway while it owes this service the notice of a write to the namespace."""
 
 _Context = grpc.aio.ServicerContext[object, object]
 _WARM_LATER = "warming is not available in this version; documents are read from the upstream"
@@ -32,11 +40,13 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
     def __init__(
         self,
         fetch: FetchDocuments,
+        generations: Generations,
         read_metadata: ReadMetadata,
         recorder: FetchRecorder,
         clock: Clock,
     ) -> None:
         self._fetch = fetch
+        self._generations = generations
         self._read_metadata = read_metadata
         self._recorder = recorder
         self._clock = clock
@@ -46,21 +56,31 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
         if not request.doc_id:
             raise LayerError.validation("a document id is required")
         fetched = await self._fetch(
-            namespace, [request.doc_id], _attributes(request.include_attributes)
+            namespace,
+            [request.doc_id],
+            _attributes(request.include_attributes),
+            use_cache=_may_use_cache(context),
         )
         if not fetched.documents:
             raise LayerError.not_found(
                 f"namespace {namespace!r} has no document {request.doc_id!r}"
             )
-        self._record(namespace, fetched.documents, context)
+        self._record(namespace, fetched, context)
+        await context.send_initial_metadata(((_CACHE_METADATA, fetched.cache_use),))
         return _message(fetched.documents[0])
 
     async def BatchGetDocuments(
         self, request: pb.BatchGetDocumentsRequest, context: _Context
     ) -> pb.BatchGetDocumentsResponse:
         namespace = parse_namespace(request.namespace)
-        fetched = await self._fetch(namespace, request.ids, _attributes(request.include_attributes))
-        self._record(namespace, fetched.documents, context)
+        fetched = await self._fetch(
+            namespace,
+            request.ids,
+            _attributes(request.include_attributes),
+            use_cache=_may_use_cache(context),
+        )
+        self._record(namespace, fetched, context)
+        await context.send_initial_metadata(((_CACHE_METADATA, fetched.cache_use),))
         return pb.BatchGetDocumentsResponse(
             documents=[_message(document) for document in fetched.documents],
             missing=fetched.missing,
@@ -71,6 +91,16 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
     ) -> httpbody_pb2.HttpBody:
         data = await self._read_metadata(parse_namespace(request.namespace))
         return httpbody_pb2.HttpBody(content_type="application/json", data=data)
+
+    async def BeginWrite(
+        self, request: pb.BeginWriteRequest, context: _Context
+    ) -> pb.BeginWriteResponse:
+        await self._generations.begin_write(parse_namespace(request.namespace))
+        return pb.BeginWriteResponse()
+
+    async def EndWrite(self, request: pb.EndWriteRequest, context: _Context) -> pb.EndWriteResponse:
+        await self._generations.end_write(parse_namespace(request.namespace))
+        return pb.EndWriteResponse()
 
     async def CreateWarmJob(
         self, request: pb.CreateWarmJobRequest, context: _Context
@@ -85,9 +115,7 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
     async def GetWarmJob(self, request: pb.GetWarmJobRequest, context: _Context) -> pb.WarmJob:
         raise LayerError(ErrorKind.NOT_IMPLEMENTED, _WARM_LATER)
 
-    def _record(
-        self, namespace: Namespace, documents: Sequence[Document], context: _Context
-    ) -> None:
+    def _record(self, namespace: Namespace, fetched: FetchedDocuments, context: _Context) -> None:
         """Clickstream: only a fetch that carries its caller's trace came of a search."""
         metadata = context.invocation_metadata() or ()
         trace_id = caller_trace_id(metadata)
@@ -103,10 +131,21 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
         now_ns = self._clock.now_ns()
         self._recorder.record(
             [
-                Fetch(namespace, trace_id, document.id, tags, "upstream", now_ns)
-                for document in documents
+                Fetch(
+                    namespace,
+                    trace_id,
+                    document.id,
+                    tags,
+                    "cache" if document.id in fetched.cached_ids else "upstream",
+                    now_ns,
+                )
+                for document in fetched.documents
             ]
         )
+
+
+def _may_use_cache(context: _Context) -> bool:
+    return all(name != _UNCERTAIN_METADATA for name, _ in context.invocation_metadata() or ())
 
 
 def _attributes(elements: Sequence[str]) -> list[str] | None:

@@ -18,6 +18,19 @@ class DocumentSettings(StoreSettings):
     schema_ttl_seconds: float = Field(
         60.0, gt=0, description="How long a namespace's schema is believed."
     )
+    document_ttl_seconds: float = Field(
+        300.0,
+        gt=0,
+        le=3600,
+        description="How long a document is served from the cache after it was read; writes "
+        "through the gateway are seen at once.",
+    )
+    document_write_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How long a write whose end the gateway did not report keeps its namespace "
+        "out of the cache.",
+    )
     watermark_margin_ms: int = Field(
         500, ge=0, description="Safety margin between a poll and its watermark."
     )

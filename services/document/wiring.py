@@ -11,8 +11,12 @@ from layer.document.v2 import document_pb2, document_pb2_grpc
 
 from services.archive.read_snapshots import SnapshotReader
 from services.core.clock import SystemClock
+from services.core.ids import Namespace, random_id
+from services.core.single_flight import SingleFlight
 from services.core.tasks import running
+from services.document.cached_documents import CachedDocuments
 from services.document.fetch_documents import FetchDocuments
+from services.document.generations import Generations
 from services.document.read_metadata import ReadMetadata
 from services.document.record_fetches import FetchRecorder
 from services.document.schemas import Schemas
@@ -22,7 +26,7 @@ from services.document.settings import DocumentSettings
 from services.edge.server import Service
 from services.edge.settings import parse_keys
 from services.telemetry.providers import Telemetry
-from services.wiring.stores import open_cache, open_object_store, open_upstream
+from services.wiring.stores import open_guarded_cache, open_object_store, open_upstream
 
 __all__ = ["build"]
 
@@ -35,7 +39,7 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_object_store(settings, clock))
-        cache = await stack.enter_async_context(open_cache(settings, clock))
+        cache = await stack.enter_async_context(open_guarded_cache(settings, clock))
         upstream = await stack.enter_async_context(open_upstream())
         channel = await stack.enter_async_context(
             grpc.aio.insecure_channel(
@@ -47,9 +51,20 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
         stack.push_async_callback(recorder.flush, _FLUSH_SECONDS)
         await stack.enter_async_context(running(recorder.run()))
 
+        generations = Generations(
+            cache, clock, random_id, write_seconds=settings.document_write_seconds
+        )
+        cached = CachedDocuments(cache, clock, ttl_seconds=settings.document_ttl_seconds)
+        await stack.enter_async_context(
+            running(generations.beat(), generations.settle(), cached.run())
+        )
+        flights = SingleFlight[tuple[Namespace, str, str], bytes]()
+        stack.push_async_callback(flights.close)
+
         schemas = Schemas(upstream, clock, ttl_seconds=settings.schema_ttl_seconds)
         servicer = DocumentServicer(
-            FetchDocuments(upstream, schemas),
+            FetchDocuments(upstream, schemas, generations, cached, flights, clock),
+            generations,
             ReadMetadata(
                 upstream,
                 SnapshotReader(store, cache),

@@ -14,6 +14,7 @@ from pydantic import Field
 from services.cache.aerospike_cache import AerospikeCache, AerospikeSettings
 from services.cache.best_effort import BestEffortCache
 from services.cache.cache import Cache
+from services.cache.guarded import GuardedCache
 from services.cache.lmdb_cache import LmdbCache
 from services.cache.no_cache import NoCache
 from services.core.clock import Clock
@@ -25,7 +26,13 @@ from services.storage.s3 import S3ObjectStore, S3Settings
 from services.upstream.turbopuffer_store import TurbopufferSettings, TurbopufferVectorStore
 from services.upstream.vector_store import VectorStore
 
-__all__ = ["StoreSettings", "open_cache", "open_object_store", "open_upstream"]
+__all__ = [
+    "StoreSettings",
+    "open_cache",
+    "open_guarded_cache",
+    "open_object_store",
+    "open_upstream",
+]
 
 _MEBIBYTE: Final = 1024 * 1024
 
@@ -76,9 +83,16 @@ async def open_object_store(settings: StoreSettings, clock: Clock) -> AsyncItera
 @asynccontextmanager
 async def open_cache(settings: StoreSettings, clock: Clock) -> AsyncIterator[Cache]:
     """The cache, whose failures are misses."""
+    async with open_guarded_cache(settings, clock) as cache:
+        yield BestEffortCache(cache)
+
+
+@asynccontextmanager
+async def open_guarded_cache(settings: StoreSettings, clock: Clock) -> AsyncIterator[GuardedCache]:
+    """The cache for those who have to know of its failures, which come soon."""
     parts = urlsplit(settings.cache)
     if not parts.scheme:
-        yield NoCache()
+        yield GuardedCache(NoCache(), clock=clock)
         return
     raw: LmdbCache | AerospikeCache
     if parts.scheme == "lmdb":
@@ -88,7 +102,7 @@ async def open_cache(settings: StoreSettings, clock: Clock) -> AsyncIterator[Cac
         aerospike = AerospikeSettings(hosts=parts.netloc, namespace=parts.path.strip("/"))
         raw = AerospikeCache(aerospike, clock=clock)
     async with raw:
-        yield BestEffortCache(raw, clock=clock)
+        yield GuardedCache(raw, clock=clock)
 
 
 def open_upstream() -> AbstractAsyncContextManager[VectorStore]:

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from services.cache.aerospike_cache import AerospikeCache, AerospikeSettings
-from services.cache.best_effort import BestEffortCache, BestEffortPolicy
+from services.cache.best_effort import BestEffortCache
 from services.cache.cache import Cache, CacheUnavailableError
+from services.cache.guarded import GuardedCache, GuardPolicy
 from services.cache.lmdb_cache import LmdbCache
 from tests.doubles.fake_aerospike_client import FakeAerospikeClient
 from tests.doubles.fake_clock import FakeClock
@@ -60,8 +61,8 @@ async def aerospike_fake(_: Path, clock: FakeClock) -> AsyncIterator[Cache]:
 async def best_effort(folder: Path, clock: FakeClock) -> AsyncIterator[Cache]:
     async with lmdb(folder, clock) as cache:
         # On a busy machine a call takes what it takes.
-        policy = BestEffortPolicy(call_timeout_seconds=30)
-        yield BestEffortCache(cache, clock=clock, policy=policy)
+        policy = GuardPolicy(call_timeout_seconds=30)
+        yield BestEffortCache(GuardedCache(cache, clock=clock, policy=policy))
 
 
 BACKENDS: dict[str, Callable[[Path, FakeClock], AbstractAsyncContextManager[Cache]]] = {

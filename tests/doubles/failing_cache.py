@@ -11,12 +11,14 @@ __all__ = ["FailingCache"]
 
 
 class FailingCache:
-    """Passes calls through, fails them (`down`), or never answers them (`stuck`)."""
+    """Passes calls through, fails them (`down`, or from call `fail_from` on), or never answers
+    them (`stuck`)."""
 
     def __init__(self, inner: Cache) -> None:
         self.down = False
         self.stuck = False
         self.calls = 0
+        self.fail_from: int | None = None
         self._inner = inner
 
     async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
@@ -45,7 +47,7 @@ class FailingCache:
 
     async def _disturb(self) -> None:
         self.calls += 1
-        if self.down:
+        if self.down or (self.fail_from is not None and self.calls >= self.fail_from):
             raise CacheUnavailableError("cache is down")
         if self.stuck:
             await asyncio.Event().wait()

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from services.cache.best_effort import BestEffortCache, BestEffortCounts, BestEffortPolicy
+from services.cache.best_effort import BestEffortCache
+from services.cache.cache import CacheUnavailableError
+from services.cache.guarded import GuardCounts, GuardedCache, GuardPolicy
 from services.cache.lmdb_cache import LmdbCache
 from services.cache.no_cache import NoCache
 from tests.doubles.failing_cache import FailingCache
 from tests.doubles.fake_clock import FakeClock
 
-POLICY = BestEffortPolicy(call_timeout_seconds=0.01, failures_to_open=3, open_seconds=5)
+POLICY = GuardPolicy(call_timeout_seconds=0.01, failures_to_open=3, open_seconds=5)
 
 
 @pytest.fixture
@@ -26,14 +28,20 @@ def failing() -> FailingCache:
 
 
 @pytest.fixture
-def cache(failing: FailingCache, clock: FakeClock) -> BestEffortCache:
-    return BestEffortCache(failing, clock=clock, policy=POLICY)
+def guarded(failing: FailingCache, clock: FakeClock) -> GuardedCache:
+    return GuardedCache(failing, clock=clock, policy=POLICY)
+
+
+@pytest.fixture
+def cache(guarded: GuardedCache) -> BestEffortCache:
+    return BestEffortCache(guarded)
 
 
 @pytest.mark.parametrize("failure", ["down", "stuck"])
 async def test_failures_are_misses(failing: FailingCache, clock: FakeClock, failure: str) -> None:
-    patient = BestEffortPolicy(call_timeout_seconds=0.01, failures_to_open=100)
-    cache = BestEffortCache(failing, clock=clock, policy=patient)
+    patient = GuardPolicy(call_timeout_seconds=0.01, failures_to_open=100)
+    guarded = GuardedCache(failing, clock=clock, policy=patient)
+    cache = BestEffortCache(guarded)
     setattr(failing, failure, True)
     assert await cache.get_many(["a"]) == {}
     assert await cache.put_many({"a": b"1"}) == 0
@@ -41,17 +49,19 @@ async def test_failures_are_misses(failing: FailingCache, clock: FakeClock, fail
     assert await cache.put_member("g", "m", b"1", ttl_seconds=1) is False
     assert await cache.members("g") == {}
     errors, timeouts = (5, 0) if failure == "down" else (0, 5)
-    assert cache.counts == BestEffortCounts(errors=errors, timeouts=timeouts)
+    assert guarded.counts == GuardCounts(errors=errors, timeouts=timeouts)
+    with pytest.raises(CacheUnavailableError):
+        await guarded.get_many(["a"])
 
 
 async def test_a_cache_that_keeps_failing_is_left_alone_for_a_while(
-    cache: BestEffortCache, failing: FailingCache, clock: FakeClock
+    cache: BestEffortCache, guarded: GuardedCache, failing: FailingCache, clock: FakeClock
 ) -> None:
     failing.down = True
     for _ in range(10):
         await cache.get_many(["a"])
     assert failing.calls == 3
-    assert cache.counts.skipped == 7
+    assert guarded.counts.skipped == 7
     clock.advance(5.1)
     for _ in range(10):
         await cache.get_many(["a"])
@@ -82,10 +92,11 @@ async def test_failures_between_answers_do_not_add_up(
 
 async def test_answers_pass_through(tmp_path: Path, clock: FakeClock) -> None:
     async with LmdbCache(tmp_path, map_size_bytes=64 << 20, clock=clock) as lmdb:
-        cache = BestEffortCache(lmdb, clock=clock)
+        guarded = GuardedCache(lmdb, clock=clock)
+        cache = BestEffortCache(guarded)
         assert await cache.put_many({"a": b"1"}) == 1
         assert await cache.get_many(["a"]) == {"a": b"1"}
-        assert cache.counts == BestEffortCounts()
+        assert guarded.counts == GuardCounts()
 
 
 async def test_no_cache_keeps_nothing() -> None:

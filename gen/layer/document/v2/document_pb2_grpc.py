@@ -28,7 +28,8 @@ if _version_not_supported:
 
 class DocumentServiceStub:
     """DocumentService fetches documents. A fetch that carries a W3C `traceparent` becomes a
-    clickstream event.
+    clickstream event. Fetches answer the header (initial metadata) `x-layer-cache`: `hit`, all ids
+    were in the cache; `partial`, some; `miss`, none; `miss-on-error`, the cache could not be asked.
     """
 
     def __init__(self, channel):
@@ -67,11 +68,22 @@ class DocumentServiceStub:
                 request_serializer=layer_dot_document_dot_v2_dot_document__pb2.GetNamespaceMetadataRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.BeginWrite = channel.unary_unary(
+                '/layer.document.v2.DocumentService/BeginWrite',
+                request_serializer=layer_dot_document_dot_v2_dot_document__pb2.BeginWriteRequest.SerializeToString,
+                response_deserializer=layer_dot_document_dot_v2_dot_document__pb2.BeginWriteResponse.FromString,
+                _registered_method=True)
+        self.EndWrite = channel.unary_unary(
+                '/layer.document.v2.DocumentService/EndWrite',
+                request_serializer=layer_dot_document_dot_v2_dot_document__pb2.EndWriteRequest.SerializeToString,
+                response_deserializer=layer_dot_document_dot_v2_dot_document__pb2.EndWriteResponse.FromString,
+                _registered_method=True)
 
 
 class DocumentServiceServicer:
     """DocumentService fetches documents. A fetch that carries a W3C `traceparent` becomes a
-    clickstream event.
+    clickstream event. Fetches answer the header (initial metadata) `x-layer-cache`: `hit`, all ids
+    were in the cache; `partial`, some; `miss`, none; `miss-on-error`, the cache could not be asked.
     """
 
     def GetDocument(self, request, context):
@@ -117,6 +129,23 @@ class DocumentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BeginWrite(self, request, context):
+        """BeginWrite says that a write to a namespace is about to be forwarded upstream: until
+        EndWrite, or for a bounded time, its documents are read upstream. Mesh-internal; callers that
+        write past the gateway may use it too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndWrite(self, request, context):
+        """EndWrite says that a write has been answered: no document that was read before this call is
+        served after it. Mesh-internal; callers that write past the gateway may use it too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DocumentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -150,6 +179,16 @@ def add_DocumentServiceServicer_to_server(servicer, server):
                     request_deserializer=layer_dot_document_dot_v2_dot_document__pb2.GetNamespaceMetadataRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'BeginWrite': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginWrite,
+                    request_deserializer=layer_dot_document_dot_v2_dot_document__pb2.BeginWriteRequest.FromString,
+                    response_serializer=layer_dot_document_dot_v2_dot_document__pb2.BeginWriteResponse.SerializeToString,
+            ),
+            'EndWrite': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndWrite,
+                    request_deserializer=layer_dot_document_dot_v2_dot_document__pb2.EndWriteRequest.FromString,
+                    response_serializer=layer_dot_document_dot_v2_dot_document__pb2.EndWriteResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'layer.document.v2.DocumentService', rpc_method_handlers)
@@ -160,7 +199,8 @@ def add_DocumentServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class DocumentService:
     """DocumentService fetches documents. A fetch that carries a W3C `traceparent` becomes a
-    clickstream event.
+    clickstream event. Fetches answer the header (initial metadata) `x-layer-cache`: `hit`, all ids
+    were in the cache; `partial`, some; `miss`, none; `miss-on-error`, the cache could not be asked.
     """
 
     @staticmethod
@@ -315,6 +355,60 @@ class DocumentService:
             '/layer.document.v2.DocumentService/GetNamespaceMetadata',
             layer_dot_document_dot_v2_dot_document__pb2.GetNamespaceMetadataRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginWrite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/layer.document.v2.DocumentService/BeginWrite',
+            layer_dot_document_dot_v2_dot_document__pb2.BeginWriteRequest.SerializeToString,
+            layer_dot_document_dot_v2_dot_document__pb2.BeginWriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndWrite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/layer.document.v2.DocumentService/EndWrite',
+            layer_dot_document_dot_v2_dot_document__pb2.EndWriteRequest.SerializeToString,
+            layer_dot_document_dot_v2_dot_document__pb2.EndWriteResponse.FromString,
             options,
             channel_credentials,
             insecure,

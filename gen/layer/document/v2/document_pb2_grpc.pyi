@@ -29,7 +29,8 @@ GRPC_VERSION: str
 
 class DocumentServiceStub:
     """DocumentService fetches documents. A fetch that carries a W3C `traceparent` becomes a
-    clickstream event.
+    clickstream event. Fetches answer the header (initial metadata) `x-layer-cache`: `hit`, all ids
+    were in the cache; `partial`, some; `miss`, none; `miss-on-error`, the cache could not be asked.
     """
 
     @_typing.overload
@@ -50,11 +51,21 @@ class DocumentServiceStub:
     """GetNamespaceMetadata answers the upstream's metadata with a `layer` block added: JSON as
     bytes, so that the upstream's numbers pass unchanged.
     """
+    BeginWrite: _grpc.UnaryUnaryMultiCallable[_document_pb2.BeginWriteRequest, _document_pb2.BeginWriteResponse]
+    """BeginWrite says that a write to a namespace is about to be forwarded upstream: until
+    EndWrite, or for a bounded time, its documents are read upstream. Mesh-internal; callers that
+    write past the gateway may use it too.
+    """
+    EndWrite: _grpc.UnaryUnaryMultiCallable[_document_pb2.EndWriteRequest, _document_pb2.EndWriteResponse]
+    """EndWrite says that a write has been answered: no document that was read before this call is
+    served after it. Mesh-internal; callers that write past the gateway may use it too.
+    """
 
 @_typing.type_check_only
 class DocumentServiceAsyncStub(DocumentServiceStub):
     """DocumentService fetches documents. A fetch that carries a W3C `traceparent` becomes a
-    clickstream event.
+    clickstream event. Fetches answer the header (initial metadata) `x-layer-cache`: `hit`, all ids
+    were in the cache; `partial`, some; `miss`, none; `miss-on-error`, the cache could not be asked.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -72,10 +83,20 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     """GetNamespaceMetadata answers the upstream's metadata with a `layer` block added: JSON as
     bytes, so that the upstream's numbers pass unchanged.
     """
+    BeginWrite: _aio.UnaryUnaryMultiCallable[_document_pb2.BeginWriteRequest, _document_pb2.BeginWriteResponse]  # type: ignore[assignment]
+    """BeginWrite says that a write to a namespace is about to be forwarded upstream: until
+    EndWrite, or for a bounded time, its documents are read upstream. Mesh-internal; callers that
+    write past the gateway may use it too.
+    """
+    EndWrite: _aio.UnaryUnaryMultiCallable[_document_pb2.EndWriteRequest, _document_pb2.EndWriteResponse]  # type: ignore[assignment]
+    """EndWrite says that a write has been answered: no document that was read before this call is
+    served after it. Mesh-internal; callers that write past the gateway may use it too.
+    """
 
 class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
     """DocumentService fetches documents. A fetch that carries a W3C `traceparent` becomes a
-    clickstream event.
+    clickstream event. Fetches answer the header (initial metadata) `x-layer-cache`: `hit`, all ids
+    were in the cache; `partial`, some; `miss`, none; `miss-on-error`, the cache could not be asked.
     """
 
     @_abc_1.abstractmethod
@@ -126,6 +147,27 @@ class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
         """GetNamespaceMetadata answers the upstream's metadata with a `layer` block added: JSON as
         bytes, so that the upstream's numbers pass unchanged.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginWrite(
+        self,
+        request: _document_pb2.BeginWriteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_pb2.BeginWriteResponse, _abc.Awaitable[_document_pb2.BeginWriteResponse]]:
+        """BeginWrite says that a write to a namespace is about to be forwarded upstream: until
+        EndWrite, or for a bounded time, its documents are read upstream. Mesh-internal; callers that
+        write past the gateway may use it too.
+        """
+
+    @_abc_1.abstractmethod
+    def EndWrite(
+        self,
+        request: _document_pb2.EndWriteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_pb2.EndWriteResponse, _abc.Awaitable[_document_pb2.EndWriteResponse]]:
+        """EndWrite says that a write has been answered: no document that was read before this call is
+        served after it. Mesh-internal; callers that write past the gateway may use it too.
         """
 
 def add_DocumentServiceServicer_to_server(servicer: DocumentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,186 @@
+"""The document cache through Envoy: what is served from where, and never an old document."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from services.cli.stack import Stack
+from tests.e2e.conftest import write
+from tests.e2e.stacks import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+async def fetch(http: httpx.AsyncClient, namespace: str, doc_id: str = "1") -> httpx.Response:
+    return await http.get(f"/v2/namespaces/{namespace}/documents/{quote(doc_id, safe='')}")
+
+
+async def cached(http: httpx.AsyncClient, namespace: str, doc_id: str = "1") -> httpx.Response:
+    """The fetch of a document, once it comes from the cache."""
+
+    async def read() -> httpx.Response:
+        return await fetch(http, namespace, doc_id)
+
+    return await eventually(read, lambda answer: answer.headers.get("x-layer-cache") == "hit")
+
+
+async def test_the_second_fetch_is_a_hit(stack: Stack, http: httpx.AsyncClient) -> None:
+    await write(stack, "hits", [{"id": 1, "color": "red", "vector": [1.0, 2.0]}])
+    first = await fetch(http, "hits")
+    assert first.headers["x-layer-cache"] == "miss"
+    second = await cached(http, "hits")
+    assert second.json() == first.json() == {"id": "1", "attributes": {"color": "red"}}
+
+
+async def test_attributes_are_chosen_from_the_cached_document(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    await write(stack, "chosen", [{"id": 1, "color": "red", "size": 3}, {"id": 2, "shape": "o"}])
+    await cached(http, "chosen")
+    path = "/v2/namespaces/chosen/documents/1"
+    some = await http.get(path, params={"include_attributes": "size,shape"})
+    assert some.headers["x-layer-cache"] == "hit"
+    assert some.json() == {"id": "1", "attributes": {"size": 3}}
+    unknown = await http.get(path, params={"include_attributes": "no-such"})
+    assert (unknown.status_code, unknown.json()["error"]) == (422, "validation_error")
+
+
+async def test_a_batch_may_come_from_both(stack: Stack, http: httpx.AsyncClient) -> None:
+    await write(stack, "both", [{"id": n, "n": n} for n in range(1, 31)])
+    await cached(http, "both", "1")
+    answer = await http.post("/v2/namespaces/both/documents", json={"ids": ["2", "1", "99"]})
+    assert answer.headers["x-layer-cache"] == "partial"
+    assert answer.json() == {
+        "documents": [{"id": "2", "attributes": {"n": 2}}, {"id": "1", "attributes": {"n": 1}}],
+        "missing": ["99"],
+    }
+    everything = {"ids": [str(n) for n in range(1, 31)]}
+
+    async def whole() -> httpx.Response:
+        return await http.post("/v2/namespaces/both/documents", json=everything)
+
+    hit = await eventually(whole, lambda answer: answer.headers["x-layer-cache"] == "hit")
+    assert [document["id"] for document in hit.json()["documents"]] == everything["ids"]
+
+
+@pytest.mark.parametrize("text", ["a/b", "a b", "100%", "ä", "a%2Fb", "12", "?q=1#x", "x" * 64])
+async def test_odd_ids_are_cached(stack: Stack, http: httpx.AsyncClient, text: str) -> None:
+    await write(stack, "odd-cached", [{"id": text, "n": 1}])
+    assert (await cached(http, "odd-cached", text)).json() == {"id": text, "attributes": {"n": 1}}
+
+
+async def test_what_is_cached_is_exact(stack: Stack, http: httpx.AsyncClient) -> None:
+    row = {"id": 2**63 + 1, "n": 2**53 + 1, "f": 0.1, "l": ["a", "b"], "t": "\u2028\U0001f600"}
+    await write(stack, "exact", [row])
+    first = await fetch(http, "exact", str(2**63 + 1))
+    assert first.json()["attributes"]["n"] == str(2**53 + 1)
+    assert (await cached(http, "exact", str(2**63 + 1))).content == first.content
+
+
+async def test_no_write_leaves_an_old_document(stack: Stack, http: httpx.AsyncClient) -> None:
+    """Each kind of write, seen by the very next fetch, which would be a hit otherwise."""
+    ns = "/v2/namespaces/fresh"
+
+    async def value() -> Any:
+        answer = await fetch(http, "fresh")
+        return answer.json()["attributes"]["n"] if answer.status_code == 200 else answer.status_code
+
+    writes: list[tuple[str, dict[str, Any], Any]] = [
+        ("/v2", {"upsert_rows": [{"id": 1, "n": 1, "g": "a"}]}, 1),
+        ("/v2", {"patch_rows": [{"id": 1, "n": 2}]}, 2),
+        ("/v1", {"upsert_rows": [{"id": 1, "n": 3, "g": "a"}]}, 3),
+        ("/v2", {"patch_by_filter": {"filters": ["g", "Eq", "a"], "patch": {"n": 4}}}, 4),
+        ("/v2", {"delete_by_filter": ["g", "Eq", "a"]}, 404),
+        ("/v2", {"upsert_rows": [{"id": 1, "n": 5, "g": "b"}]}, 5),
+        ("/v2", {"deletes": [1]}, 404),
+        ("/v2", {"upsert_rows": [{"id": 1, "n": 6, "g": "b"}]}, 6),
+    ]
+    for version, body, expected in writes:
+        answer = await http.post(ns.replace("/v2", version), json=body)
+        assert answer.status_code == 200, answer.text
+        assert await value() == expected, body
+        if expected != 404:
+            await cached(http, "fresh")
+    assert (await http.delete(ns)).status_code == 200
+    assert await value() == 404
+    await http.post(ns, json={"upsert_rows": [{"id": "1", "n": 7}]})
+    assert await value() == 7, "made anew with ids of another type"
+
+
+async def test_readers_beside_a_writer_never_go_back(stack: Stack, http: httpx.AsyncClient) -> None:
+    """Readers that start after a write's answer see it, whatever runs at the same time."""
+    await write(stack, "racing", [{"id": 1, "n": 0}])
+    acknowledged = 0
+    done = False
+
+    async def read() -> int:
+        hits = 0
+        while not done:
+            least = acknowledged
+            answer = await fetch(http, "racing")
+            assert answer.json()["attributes"]["n"] >= least
+            hits += answer.headers["x-layer-cache"] == "hit"
+        return hits
+
+    readers = [asyncio.create_task(read()) for _ in range(4)]
+    for number in range(1, 31):
+        body = {"upsert_rows": [{"id": 1, "n": number}]}
+        assert (await http.post("/v2/namespaces/racing", json=body)).status_code == 200
+        acknowledged = number
+        if number % 5 == 0:
+            await cached(http, "racing")
+    done = True
+    assert sum(await asyncio.gather(*readers)) > 0, "the cache was never used"
+
+
+async def test_concurrent_misses_ask_the_upstream_once(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    await write(stack, "herd", [{"id": 1, "n": 1}, {"id": 2, "n": 2}])
+    await cached(http, "herd", "2")
+    async with httpx.AsyncClient(base_url=stack.devstore_url) as devstore:
+        await devstore.put("/dev/v1/namespaces/herd/behaviour", json={"delay_ms": 300})
+        before = (await devstore.get("/dev/v1/requests")).json()["query"]
+        answers = await asyncio.gather(*(fetch(http, "herd") for _ in range(20)))
+        after = (await devstore.get("/dev/v1/requests")).json()["query"]
+        await devstore.delete("/dev/v1/namespaces/herd/behaviour")
+    assert {answer.json()["attributes"]["n"] for answer in answers} == {1}
+    assert after - before == 1
+
+
+async def test_clicks_say_where_the_document_came_from(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    await write(stack, "clicked", [{"id": 1, "n": 1}])
+    headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+    path = "/v2/namespaces/clicked/documents/1"
+    await http.get(path, headers=headers)
+    await cached(http, "clicked")
+    await http.get(path, headers=headers)
+
+    async def clicks() -> list[str]:
+        answer = await http.get(f"/v2/namespaces/clicked/clickstream?trace_id={TRACE}")
+        return [event["served_from"] for event in answer.json()["events"]]
+
+    assert await eventually(clicks, lambda clicks: len(clicks) == 2) == ["cache", "upstream"]
+
+
+async def test_a_large_write_is_not_held_up(stack: Stack, http: httpx.AsyncClient) -> None:
+    """A body beyond the gateway's own buffer limit passes, and is noticed."""
+    await write(stack, "bulky", [{"id": 1, "n": 1}])
+    await cached(http, "bulky")
+    filler = "x" * 4000
+    rows = [{"id": n, "n": 2, "text": filler} for n in range(1, 2001)]
+    schema = {"text": {"type": "string", "filterable": False}}
+    answer = await http.post(
+        "/v2/namespaces/bulky", json={"upsert_rows": rows, "schema": schema}, timeout=60
+    )
+    assert answer.status_code == 200, answer.text
+    assert (await fetch(http, "bulky")).json()["attributes"]["n"] == 2
