@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from services.core.ids import Namespace
+from services.core.job_book import JobStatus
 
-__all__ = ["JobStatus", "SnapshotJob", "SnapshotRequest", "Source"]
+__all__ = ["SnapshotJob", "SnapshotRequest", "Source"]
 
 
 class Source(enum.StrEnum):
@@ -18,14 +19,6 @@ class Source(enum.StrEnum):
     STORED = "stored"
     CACHE = "cache"
     ORIGIN = "origin"
-
-
-class JobStatus(enum.StrEnum):
-    """How far a job is."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True)

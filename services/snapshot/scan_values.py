@@ -11,13 +11,13 @@ from services.archive.read_snapshots import SnapshotReader
 from services.core.clock import Clock
 from services.core.errors import LayerError
 from services.core.ids import IdGenerator, Namespace
-from services.core.job_book import JobBook
+from services.core.job_book import JobBook, JobStatus
 from services.core.job_runner import JobRunner
 from services.formats.snapshot_body import ValueCount
 from services.snapshot.count_origin import OriginCount
 from services.snapshot.count_request import CountRequest
 from services.snapshot.countable import check_countable, check_source
-from services.snapshot.model import JobStatus, Source
+from services.snapshot.model import Source
 from services.snapshot.watermarks import Watermarks
 
 __all__ = ["COUNTED_VALUES", "KEPT_VALUES", "ScanJob", "ScanRequest", "ScanValues", "ValuesPage"]
