@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint types fmt gen gen-check lock bench clean
+.PHONY: help up test check lint types fmt gen gen-check lock breaking bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ gen: $(STAMP) ## generate gen/ from proto/, and the settings table of the README
 gen-check: $(STAMP) ## fail when what `make gen` writes is stale
 	$(BIN)/python -m tools.generate --check
 	$(BIN)/python -m tools.settings_table --check
+
+AGAINST ?= .git\#branch=main
+breaking: $(STAMP) ## fail when proto/ breaks the clients of AGAINST (default: the main branch)
+	$(BIN)/buf breaking --against '$(AGAINST)'
 
 bench: $(STAMP) ## benchmarks; prints ratios
 	$(BIN)/python -m tests.bench

@@ -27,6 +27,7 @@ _PAGE: Final = 1000
 _STORED_SEARCH_BODIES: Final = 200
 """Bodies that a search for a field reads at most, newest first."""
 _PARALLEL_GETS: Final = 8
+_LARGE_BYTES: Final = 128 * 1024
 
 
 class SnapshotReader:
@@ -82,7 +83,7 @@ class SnapshotReader:
         data = await self._mirror.get(ref.namespace, key) or await self._store.get(key)
         if data is None:
             data = await self._store.get(keys.filtered_body_key(ref))
-        return None if data is None else decode_body(data)
+        return None if data is None else await _decoded(data)
 
     async def newest_body(self, namespace: Namespace) -> SnapshotBody | None:
         """The newest body of the history: one LIST of one key, and the mirror or one GET."""
@@ -95,7 +96,7 @@ class SnapshotReader:
             data = await self._store.get(key)
             if data is not None:
                 await self._mirror.put(ref, data)
-        return None if data is None else decode_body(data)
+        return None if data is None else await _decoded(data)
 
     async def newest_body_with(
         self, namespace: Namespace, fields: frozenset[str]
@@ -148,3 +149,11 @@ class SnapshotReader:
             _logger.warning("repairing a snapshot's index", extra={"key": keys.body_key(ref)})
             await self._writer.index(ref)
         return matching
+
+
+async def _decoded(data: bytes) -> SnapshotBody:
+    """A stored body. A large one takes tens of milliseconds, which other calls should not wait
+    for."""
+    if len(data) < _LARGE_BYTES:
+        return decode_body(data)
+    return await asyncio.to_thread(decode_body, data)

@@ -9,6 +9,7 @@ from typing import Final
 import typer
 from rich.console import Console
 
+from services.cli.searchlog import app as searchlog_app
 from services.cli.stack import StackSettings
 from services.cli.up import up as run_stack
 from services.edge.settings import load_settings
@@ -25,7 +26,6 @@ SERVERS: Final = {
     "gateway": "Envoy, which every client talks to.",
     "snapshot": "SnapshotService: jobs, policy, watcher, retention.",
     "history": "HistoryService: history, bodies, activity.",
-    "searchlog": "SearchLogService: search history and clickstream.",
     "document": "DocumentService: documents and metadata.",
     "devstore": "The development upstream. Not for production.",
 }
@@ -38,6 +38,15 @@ def up() -> None:
     raise typer.Exit(asyncio.run(run_stack(settings, Console())))
 
 
+@app.command()
+def plan() -> None:
+    """Say what SnapshotService would do now for each policy, without doing it."""
+    # Imported on use, as the servers are.
+    from services.cli.plan import show_plan
+
+    raise typer.Exit(asyncio.run(show_plan(Console())))
+
+
 def _add_server(name: str, description: str) -> None:
     def run() -> None:
         # Imported on use: a server's image need not hold the others' dependencies.
@@ -48,6 +57,7 @@ def _add_server(name: str, description: str) -> None:
 
 for _name, _description in SERVERS.items():
     _add_server(_name, _description)
+app.add_typer(searchlog_app, name="searchlog")
 
 
 def main() -> None:

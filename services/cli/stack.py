@@ -91,8 +91,12 @@ class Stack:
                 _Process("gateway", "services.gateway", settings.port, grpc_health=False),
             )
         }
-        environment = {**_environment(settings, data), **(overrides or {})}
-        self._group = ProcessGroup(environment, data / "logs")
+        self.environment: Mapping[str, str] = {
+            **_environment(settings, data),
+            **(overrides or {}),
+        }
+        """What the children read."""
+        self._group = ProcessGroup(self.environment, data / "logs")
 
     @property
     def gateway_url(self) -> str:

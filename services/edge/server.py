@@ -91,7 +91,12 @@ async def _serve(
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stopping.set)
 
-    telemetry = build_telemetry(name, settings.otlp_endpoint, settings.metrics_port)
+    telemetry = build_telemetry(
+        name,
+        otlp_endpoint=settings.otlp_endpoint,
+        metrics_host=settings.host,
+        metrics_port=settings.metrics_port,
+    )
     health_servicer = health.aio.HealthServicer()
     try:
         async with build(settings, telemetry) as service:

@@ -2,8 +2,9 @@
 
     {kind}/{namespace}/{YYYY-MM-DD}/{timestamp_nanos}.jsonl
 
-The name is the time of the newest entry inside, or a few nanoseconds above it. All entries of an
-object lie in the UTC day of its folder and span at most `MAX_SPAN_NANOS`. Names have 19 digits
+The name is the time of the newest entry inside or, after a collision or an erasure, some
+nanoseconds above what that was. All entries of an object lie in the UTC day of its folder, and
+within `MAX_SPAN_NANOS` of the newest one that it ever held. Names have 19 digits
 (from 2001-09-09 to 2262), so their order as text is their order in time.
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_NANOS",
     "MAX_SPAN_NANOS",
     "MIN_NANOS",
+    "NAME_SLACK_NANOS",
     "ObjectName",
     "TrailKind",
     "day_of",
@@ -40,8 +42,8 @@ LATEST_SERVED_NANOS: Final = MAX_NANOS - 10**12
 MAX_SPAN_NANOS: Final = 60 * 10**9
 DAY_NANOS: Final = 86_400 * 10**9
 
-_NAME_SLACK_NANOS: Final = 1000
-"""How far past midnight a name may be bumped above the day's last entry."""
+NAME_SLACK_NANOS: Final = 1000
+"""How far a name may be bumped above the newest entry, even past midnight."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d{19})\.jsonl", re.ASCII)
@@ -107,6 +109,6 @@ def parse_object_key(kind: TrailKind, namespace: Namespace, key: str) -> ObjectN
         return None
     name = ObjectName(match[1], int(match[2]))
     past_midnight = name.nanos - day_start(name.day)
-    if not 0 <= past_midnight < DAY_NANOS + _NAME_SLACK_NANOS or not name.nanos <= MAX_NANOS:
+    if not 0 <= past_midnight < DAY_NANOS + NAME_SLACK_NANOS or not name.nanos <= MAX_NANOS:
         return None
     return name

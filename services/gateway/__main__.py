@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from services.edge.settings import load_settings, parse_keys
@@ -28,8 +27,6 @@ def main() -> None:
             "gateway: open to everyone who can reach it; set LAYER_GATEWAY_API_KEY to close it",
             file=sys.stderr,
         )
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
-        file.write(config)
     environment = {
         **os.environ,  # noqa: TID251 - Envoy reads its keys from there
         "TURBOPUFFER_API_KEY": settings.turbopuffer_api_key.get_secret_value(),
@@ -38,8 +35,9 @@ def main() -> None:
     envoy = str(Path(sys.executable).parent / "envoy")
     arguments = [
         envoy,
-        "--config-path",
-        file.name,
+        # As an argument, so that no file is left behind; it holds no key.
+        "--config-yaml",
+        config,
         "--concurrency",
         str(settings.envoy_concurrency),
         "--disable-hot-restart",

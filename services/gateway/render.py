@@ -11,7 +11,7 @@ import jinja2
 
 from services.gateway.settings import GatewaySettings
 
-__all__ = ["Address", "parse_address", "parse_url", "render_config"]
+__all__ = ["Address", "parse_address", "parse_addresses", "parse_url", "render_config"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ENVOY_FOLDER: Final = ROOT / "envoy"
@@ -44,6 +44,15 @@ def parse_address(text: str) -> Address:
     return Address(parts.hostname, parts.port)
 
 
+def parse_addresses(text: str) -> list[Address]:
+    """Read `host:port`, or several, comma-separated.
+
+    Raises:
+        ValueError: one is not of that form.
+    """
+    return [parse_address(part.strip()) for part in text.split(",")]
+
+
 def parse_url(text: str) -> Address:
     """Read `http://host[:port]` or `https://host[:port]`.
 
@@ -73,10 +82,10 @@ def render_config(settings: GatewaySettings) -> str:
         descriptor=DESCRIPTOR,
         listen=Address(settings.gateway_host, settings.port),
         admin=Address(settings.envoy_admin_host, settings.envoy_admin_port),
-        snapshot=parse_address(settings.snapshot_address),
-        history=parse_address(settings.history_address),
-        searchlog=parse_address(settings.searchlog_address),
-        document=parse_address(settings.document_address),
+        snapshot=parse_addresses(settings.snapshot_address),
+        history=parse_addresses(settings.history_address),
+        searchlog=parse_addresses(settings.searchlog_address),
+        document=parse_addresses(settings.document_address),
         upstream=parse_url(settings.turbopuffer_base_url),
         upstream_ca=settings.upstream_ca,
         otlp=parse_url(settings.otlp_endpoint) if settings.otlp_endpoint else None,

@@ -21,10 +21,22 @@ class GatewaySettings(BaseSettings):
     envoy_admin_host: str = Field("127.0.0.1", description="Address of Envoy's admin page.")
     envoy_admin_port: Port = Field(8090, description="Port of Envoy's admin page.")
     envoy_concurrency: int = Field(1, ge=1, le=256, description="Envoy's worker threads.")
-    snapshot_address: str = Field("127.0.0.1:8081", description="SnapshotService, `host:port`.")
-    history_address: str = Field("127.0.0.1:8082", description="HistoryService, `host:port`.")
-    searchlog_address: str = Field("127.0.0.1:8083", description="SearchLogService, `host:port`.")
-    document_address: str = Field("127.0.0.1:8084", description="DocumentService, `host:port`.")
+    snapshot_address: str = Field(
+        "127.0.0.1:8081",
+        description="SnapshotService: `host:port`; several with commas.",
+    )
+    history_address: str = Field(
+        "127.0.0.1:8082",
+        description="HistoryService: `host:port`; several with commas.",
+    )
+    searchlog_address: str = Field(
+        "127.0.0.1:8083",
+        description="SearchLogService, `host:port`.",
+    )
+    document_address: str = Field(
+        "127.0.0.1:8084",
+        description="DocumentService: `host:port`; several with commas.",
+    )
     upstream_ca: str = Field(
         certifi.where(), description="CA certificates that Turbopuffer's must be signed by."
     )

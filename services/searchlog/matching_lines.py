@@ -40,6 +40,10 @@ class LineFilter:
                     break
         return found
 
+    def matches(self, line: bytes) -> bool:
+        """The line is an entry that matches."""
+        return bool(self.newest([line], 1))
+
     def _candidates(self, lines: Sequence[bytes]) -> Iterator[tuple[bytes, LineHead]]:
         """Lines that may match, newest first; a byte search is far cheaper than decoding."""
         for line in reversed(lines):

@@ -86,4 +86,8 @@ class TrailCounts:
     put_failures: int = 0
     name_collisions: int = 0
     tail_failures: int = 0
+    expired_days: int = 0
+    """Dropped by retention; of one namespace and kind each."""
+    expired_objects: int = 0
+    retention_failures: int = 0
     dropped: dict[DropReason, int] = field(default_factory=lambda: dict.fromkeys(DropReason, 0))

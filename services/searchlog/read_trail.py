@@ -10,7 +10,7 @@ from typing import Final, Generic
 
 from services.core.clock import Clock
 from services.formats.trail import EntryT, decode_line, split_lines
-from services.formats.trail_keys import MAX_SPAN_NANOS, ObjectName, object_key
+from services.formats.trail_keys import MAX_SPAN_NANOS, NAME_SLACK_NANOS, ObjectName, object_key
 from services.searchlog.matching_lines import FoundLine, LineFilter, oldest_of
 from services.searchlog.model import Stream, TrailCounts
 from services.searchlog.object_bodies import ObjectBodies
@@ -122,7 +122,7 @@ class ReadTrail:
             stream,
             await list_days(self._store, stream),
             oldest=query.oldest,
-            newest=query.newest + MAX_SPAN_NANOS,
+            newest=query.newest + MAX_SPAN_NANOS + NAME_SLACK_NANOS,
             now_ns=self._clock.now_ns(),
         )
         deadline = self._clock.monotonic() + self._limits.seconds

@@ -7,8 +7,9 @@ import socket
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from services.core.durations import parse_duration
 from services.edge.settings import Port
 from services.searchlog.batch import FlushRules
 from services.searchlog.spool import SpoolLimits
@@ -18,6 +19,7 @@ from services.wiring.stores import StoreSettings
 __all__ = ["SearchLogSettings"]
 
 _MEBIBYTE = 1024**2
+_NEVER = "never"
 
 
 class SearchLogSettings(StoreSettings):
@@ -59,6 +61,25 @@ class SearchLogSettings(StoreSettings):
     searchlog_close_seconds: float = Field(
         10.0, ge=0, le=300, description="Time to write what waits at shutdown; the rest is spooled."
     )
+
+    search_history_retention: str = Field(
+        "never",
+        description="Age at which whole UTC days of search history and clickstream are deleted, "
+        "such as `90d`; `never` keeps them.",
+    )
+
+    @field_validator("search_history_retention")
+    @classmethod
+    def _check_retention(cls, text: str) -> str:
+        if text != _NEVER and parse_duration(text) == 0:
+            raise ValueError("a window of no length keeps nothing: use never, or 1d")
+        return text
+
+    @property
+    def retention_ms(self) -> int | None:
+        """The window; None keeps everything."""
+        text = self.search_history_retention
+        return None if text == _NEVER else parse_duration(text)
 
     @property
     def writer_digits(self) -> int:

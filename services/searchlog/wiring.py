@@ -25,6 +25,7 @@ from services.searchlog.put_batch import PutBatch
 from services.searchlog.read_trail import ReadLimits, ReadTrail
 from services.searchlog.record import Recorder
 from services.searchlog.record_batches import RecordBatches
+from services.searchlog.retain_trail import RetainTrail
 from services.searchlog.servicer import SearchLogServicer
 from services.searchlog.settings import SearchLogSettings
 from services.searchlog.spool import Spool, SpoolCounts
@@ -109,8 +110,12 @@ async def open_searchlog(
         object_store, ObjectBodies(object_store, cache), tails.unstored, clock, ReadLimits(), counts
     )
     tap = TapReader(clock, new_id)
+    loops = [spool.run(), writer.run(), tails.run()]
+    if settings.retention_ms is not None:
+        retain = RetainTrail(object_store, cache, clock, counts, window_ms=settings.retention_ms)
+        loops.append(retain.run(rng))
     try:
-        async with running(spool.run(), writer.run(), tails.run()):
+        async with running(*loops):
             try:
                 yield SearchLog(
                     SearchLogServicer(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.archive.read_snapshots import SnapshotReader
 from services.archive.write_snapshot import SnapshotWriter
 from services.core.clock import Clock
 from services.core.errors import LayerError
-from services.core.ids import IdGenerator, Namespace
+from services.core.ids import IdGenerator
 from services.core.job_book import JobBook
 from services.core.job_runner import JobRunner
 from services.formats.snapshot_body import SnapshotBody
-from services.snapshot.count_origin import OriginCount
-from services.snapshot.count_request import CountRequest
-from services.snapshot.countable import check_countable, check_source
+from services.snapshot.count_for_job import CountForJob
+from services.snapshot.countable import check_source
 from services.snapshot.model import SnapshotJob, SnapshotRequest, Source
-from services.snapshot.watermarks import Watermarks
 
 __all__ = ["CreateSnapshot"]
 
@@ -41,18 +38,14 @@ class CreateSnapshot:
         runner: JobRunner[SnapshotJob],
         reader: SnapshotReader,
         writer: SnapshotWriter,
-        watermarks: Watermarks,
-        origin: OriginCount,
-        scan_threads: Callable[[Namespace], int],
+        count: CountForJob[SnapshotJob],
         clock: Clock,
         new_id: IdGenerator,
     ) -> None:
         self._jobs = jobs
         self._reader = reader
         self._writer = writer
-        self._watermarks = watermarks
-        self._origin = origin
-        self._scan_threads = scan_threads
+        self._count = count
         self._clock = clock
         self._new_id = new_id
         self._runner = runner
@@ -76,13 +69,10 @@ class CreateSnapshot:
 
     async def _complete(self, job: SnapshotJob, request: SnapshotRequest) -> SnapshotJob:
         outcome = await self._answer(job, request)
-        return self._jobs.get(job.namespace, job.id).completed(
-            self._now_ms(),
-            outcome.source,
-            outcome.body.sha,
-            outcome.body.watermark_ms,
-            outcome.documents_scanned,
+        completed = self._jobs.get(job.namespace, job.id).completed(
+            self._now_ms(), outcome.source, outcome.body.watermark_ms, outcome.documents_scanned
         )
+        return replace(completed, sha=outcome.body.sha)
 
     async def _answer(self, job: SnapshotJob, request: SnapshotRequest) -> _Outcome:
         """The rules of the sources: api.md, Snapshots."""
@@ -99,24 +89,8 @@ class CreateSnapshot:
         return await self._from_origin(job, request)
 
     async def _from_origin(self, job: SnapshotJob, request: SnapshotRequest) -> _Outcome:
-        metadata, watermark_ms = await self._watermarks.fresh(request.namespace)
-        check_countable(metadata, request.namespace, request.field)
-
-        def advance(documents: int, expected: int | None) -> None:
-            known = metadata.approx_row_count if expected is None else expected
-            current = self._jobs.get(job.namespace, job.id)
-            self._jobs.update(current.advanced(documents, known))
-
-        counts = await self._origin.count(
-            CountRequest(
-                request.namespace,
-                (request.field,),
-                metadata,
-                request.filters,
-                request.page_size,
-                self._scan_threads(request.namespace),
-            ),
-            on_progress=advance,
+        counts, watermark_ms = await self._count(
+            job, filters=request.filters, page_size=request.page_size
         )
         body = counts.body(request.namespace, watermark_ms)
         if request.filters is None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from services.core.ids import Namespace
 from services.core.job_book import JobStatus
+from services.formats.snapshot_body import ValueCount
 
-__all__ = ["SnapshotJob", "SnapshotRequest", "Source"]
+__all__ = ["CountJob", "ScanJob", "SnapshotJob", "SnapshotRequest", "Source"]
 
 
 class Source(enum.StrEnum):
@@ -33,8 +35,8 @@ class SnapshotRequest:
 
 
 @dataclass(frozen=True)
-class SnapshotJob:
-    """One computation, as it stands. Times are epoch milliseconds."""
+class CountJob:
+    """One count of a field, as it stands. Times are epoch milliseconds."""
 
     id: str
     namespace: Namespace
@@ -46,7 +48,6 @@ class SnapshotJob:
     documents_scanned: int = 0
     completed_at_ms: int | None = None
     effective_source: Source | None = None
-    sha: str | None = None
     stable_as_of_ms: int | None = None
     error: str | None = None
 
@@ -55,18 +56,19 @@ class SnapshotJob:
         """Whether it has not ended."""
         return self.status is JobStatus.RUNNING
 
-    def advanced(self, documents_scanned: int, expected: int) -> SnapshotJob:
-        """The job further on; nothing goes back, and progress is 1 only when it is done."""
+    def advanced(self, documents_scanned: int, expected: int) -> Self:
+        """The job further on; progress never goes back and is 1 only when it is done."""
         share = documents_scanned / expected if expected else 0.0
         return replace(
             self,
-            documents_scanned=max(self.documents_scanned, documents_scanned),
+            documents_scanned=documents_scanned,
             progress=max(self.progress, min(share, 0.99)),
         )
 
     def completed(
-        self, now_ms: int, source: Source, sha: str, stable_as_of_ms: int, documents_scanned: int
-    ) -> SnapshotJob:
+        self, now_ms: int, source: Source, stable_as_of_ms: int, documents_scanned: int
+    ) -> Self:
+        """The job as completed."""
         return replace(
             self,
             status=JobStatus.COMPLETED,
@@ -74,9 +76,29 @@ class SnapshotJob:
             documents_scanned=documents_scanned,
             completed_at_ms=now_ms,
             effective_source=source,
-            sha=sha,
             stable_as_of_ms=stable_as_of_ms,
         )
 
     def failed(self, now_ms: int, error: str) -> Self:
+        """The job as failed."""
         return replace(self, status=JobStatus.FAILED, completed_at_ms=now_ms, error=error)
+
+
+@dataclass(frozen=True)
+class SnapshotJob(CountJob):
+    """A count that becomes a body."""
+
+    sha: str | None = None
+
+
+@dataclass(frozen=True)
+class ScanJob(CountJob):
+    """A count of all values, which the job itself keeps."""
+
+    unique_values: int | None = None
+    values: Sequence[ValueCount] = ()
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether values with smaller counts were dropped."""
+        return self.unique_values is not None and self.unique_values > len(self.values)

@@ -14,14 +14,14 @@ from services.core.job_book import JobBook, JobStatus
 from services.edge.status import HTTP_STATUS_METADATA
 from services.edge.values import timestamp
 from services.snapshot.count_documents import CountDocuments
-from services.snapshot.model import Source
+from services.snapshot.model import ScanJob, Source
 from services.snapshot.parse_requests import (
     parse_field,
     parse_filters,
     parse_page_size,
     parse_source,
 )
-from services.snapshot.scan_values import ScanJob, ScanRequest, ScanValues
+from services.snapshot.scan_values import ScanRequest, ScanValues
 
 __all__ = ["ScanServicer"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Final
 
 from services.archive.read_snapshots import SnapshotReader
 from services.core.clock import Clock
@@ -14,13 +14,11 @@ from services.core.ids import IdGenerator, Namespace
 from services.core.job_book import JobBook, JobStatus
 from services.core.job_runner import JobRunner
 from services.formats.snapshot_body import ValueCount
-from services.snapshot.count_origin import OriginCount
-from services.snapshot.count_request import CountRequest
-from services.snapshot.countable import check_countable, check_source
-from services.snapshot.model import Source
-from services.snapshot.watermarks import Watermarks
+from services.snapshot.count_for_job import CountForJob
+from services.snapshot.countable import check_source
+from services.snapshot.model import ScanJob, Source
 
-__all__ = ["COUNTED_VALUES", "KEPT_VALUES", "ScanJob", "ScanRequest", "ScanValues", "ValuesPage"]
+__all__ = ["COUNTED_VALUES", "KEPT_VALUES", "ScanRequest", "ScanValues", "ValuesPage"]
 
 KEPT_VALUES: Final = 1_000_000
 """Values of one job; of more, those with the largest counts are kept."""
@@ -43,40 +41,6 @@ class ScanRequest:
     filters: object | None
     page_size: int
     threads: int | None
-
-
-@dataclass(frozen=True)
-class ScanJob:
-    """One scan, as it stands. Times are epoch milliseconds."""
-
-    id: str
-    namespace: Namespace
-    field: str
-    source: Source
-    created_at_ms: int
-    status: JobStatus = JobStatus.RUNNING
-    progress: float = 0.0
-    documents_scanned: int = 0
-    completed_at_ms: int | None = None
-    effective_source: Source | None = None
-    unique_values: int | None = None
-    stable_as_of_ms: int | None = None
-    error: str | None = None
-    values: Sequence[ValueCount] = ()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has not ended."""
-        return self.status is JobStatus.RUNNING
-
-    @property
-    def is_truncated(self) -> bool:
-        """Whether values with smaller counts were dropped."""
-        return self.unique_values is not None and self.unique_values > len(self.values)
-
-    def failed(self, now_ms: int, error: str) -> Self:
-        """The job as failed."""
-        return replace(self, status=JobStatus.FAILED, completed_at_ms=now_ms, error=error)
 
 
 @dataclass(frozen=True)
@@ -105,19 +69,15 @@ class ScanValues:
         jobs: JobBook[ScanJob],
         runner: JobRunner[ScanJob],
         reader: SnapshotReader,
-        watermarks: Watermarks,
-        origin: OriginCount,
-        scan_threads: Callable[[Namespace], int],
+        count: CountForJob[ScanJob],
         clock: Clock,
         new_id: IdGenerator,
     ) -> None:
-        """`origin` counts up to `COUNTED_VALUES` values of a field."""
+        """`count` counts up to `COUNTED_VALUES` values of a field."""
         self._jobs = jobs
         self._runner = runner
         self._reader = reader
-        self._watermarks = watermarks
-        self._origin = origin
-        self._scan_threads = scan_threads
+        self._count = count
         self._clock = clock
         self._new_id = new_id
 
@@ -161,17 +121,11 @@ class ScanValues:
             KEPT_VALUES, counted.counts.items(), key=lambda pair: (-pair[1], pair[0])
         )
         self._make_room(len(kept))
-        return replace(
-            self._jobs.get(job.namespace, job.id),
-            status=JobStatus.COMPLETED,
-            progress=1.0,
-            documents_scanned=counted.documents,
-            completed_at_ms=self._now_ms(),
-            effective_source=counted.source,
-            unique_values=len(counted.counts),
-            stable_as_of_ms=counted.watermark_ms,
-            values=tuple(ValueCount(v, n) for v, n in kept),
+        completed = self._jobs.get(job.namespace, job.id).completed(
+            self._now_ms(), counted.source, counted.watermark_ms, counted.documents
         )
+        values = tuple(ValueCount(v, n) for v, n in kept)
+        return replace(completed, unique_values=len(counted.counts), values=values)
 
     async def _stored(self, request: ScanRequest) -> _Counted | None:
         """The newest body's histogram of the field, if it is complete and may answer."""
@@ -190,27 +144,8 @@ class ScanValues:
         return None
 
     async def _from_origin(self, job: ScanJob, request: ScanRequest) -> _Counted:
-        metadata, watermark_ms = await self._watermarks.fresh(request.namespace)
-        check_countable(metadata, request.namespace, request.field)
-
-        def advance(documents: int, expected: int | None) -> None:
-            known = metadata.approx_row_count if expected is None else expected
-            current = self._jobs.get(job.namespace, job.id)
-            share = min(documents / known, 0.99) if known else 0.0
-            progress = max(current.progress, share)
-            self._jobs.update(replace(current, progress=progress, documents_scanned=documents))
-
-        threads = request.threads or self._scan_threads(request.namespace)
-        counts = await self._origin.count(
-            CountRequest(
-                request.namespace,
-                (request.field,),
-                metadata,
-                request.filters,
-                request.page_size,
-                threads,
-            ),
-            on_progress=advance,
+        counts, watermark_ms = await self._count(
+            job, filters=request.filters, page_size=request.page_size, threads=request.threads
         )
         if request.field in counts.distinct_over_cap:
             raise LayerError.validation(

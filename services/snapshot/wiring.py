@@ -6,6 +6,7 @@ import platform
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import grpc
 from layer.scan.v2 import scan_pb2, scan_pb2_grpc
@@ -13,7 +14,7 @@ from layer.snapshot.v2 import snapshot_pb2, snapshot_pb2_grpc
 
 from services.archive.read_snapshots import SnapshotReader
 from services.archive.write_snapshot import SnapshotWriter
-from services.core.clock import SystemClock
+from services.core.clock import Clock, SystemClock
 from services.core.ids import random_id
 from services.core.job_book import JobBook
 from services.core.job_runner import JobRunner
@@ -25,15 +26,16 @@ from services.indexes.policy import IndexCatalog
 from services.indexes.stored_policies import StoredPolicies
 from services.snapshot.aggregate_origin import OriginAggregation
 from services.snapshot.count_documents import CountDocuments
+from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.drain import Drain
 from services.snapshot.leases import Leases, LeaseTerms
-from services.snapshot.model import SnapshotJob
+from services.snapshot.model import ScanJob, SnapshotJob
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
 from services.snapshot.scan_servicer import ScanServicer
-from services.snapshot.scan_values import COUNTED_VALUES, ScanJob, ScanValues
+from services.snapshot.scan_values import COUNTED_VALUES, ScanValues
 from services.snapshot.servicer import SnapshotServicer
 from services.snapshot.settings import SnapshotSettings
 from services.snapshot.watch_kubernetes import watch_kubernetes
@@ -41,15 +43,29 @@ from services.snapshot.watch_namespaces import NamespaceWatcher, PollIntervals
 from services.snapshot.watermarks import Watermarks
 from services.snapshot.write_automatically import AutomaticWriter
 from services.telemetry.providers import Telemetry
+from services.upstream.vector_store import VectorStore
 from services.wiring.stores import open_cache, open_object_store, open_upstream
 
-__all__ = ["build"]
+__all__ = ["Parts", "build", "open_parts"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What both the service and its plan are made of."""
+
+    upstream: VectorStore
+    reader: SnapshotReader
+    writer: SnapshotWriter
+    origin: OriginCount
+    watermarks: Watermarks
+    policies: Policies
+    retention: Retention
+    automatic: AutomaticWriter
 
 
 @asynccontextmanager
-async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterator[Service]:
-    """The service; its loops and stores end with the context, in reverse order."""
-    clock = SystemClock()
+async def open_parts(settings: SnapshotSettings, clock: Clock) -> AsyncIterator[Parts]:
+    """The parts over open stores, with the policies read once."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_object_store(settings, clock))
         cache = await stack.enter_async_context(open_cache(settings, clock))
@@ -77,6 +93,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             clock,
             refresh_seconds=settings.policy_refresh_seconds,
         )
+        retention = Retention(store, clock)
         automatic = AutomaticWriter(
             watermarks=watermarks,
             origin=origin,
@@ -89,13 +106,24 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
                 new_id=random_id,
                 terms=LeaseTerms(settings.lease_seconds, settings.lease_skew_seconds),
             ),
-            retention=Retention(store, clock),
+            retention=retention,
             clock=clock,
             min_interval_ms=settings.snapshot_min_interval_ms,
         )
+        await policies.refresh()
+        yield Parts(upstream, reader, writer, origin, watermarks, policies, retention, automatic)
+
+
+@asynccontextmanager
+async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterator[Service]:
+    """The service; its loops and stores end with the context, in reverse order."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(open_parts(settings, clock))
+        policies = parts.policies
         watcher = NamespaceWatcher(
             policies=policies,
-            writer=automatic,
+            writer=parts.automatic,
             clock=clock,
             random_source=random.Random(),  # noqa: S311 - jitter, not a secret
             intervals=PollIntervals(settings.watch_updating_seconds, settings.watch_stable_seconds),
@@ -106,11 +134,9 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
         create = CreateSnapshot(
             jobs=jobs,
             runner=runner,
-            reader=reader,
-            writer=writer,
-            watermarks=watermarks,
-            origin=origin,
-            scan_threads=policies.scan_threads,
+            reader=parts.reader,
+            writer=parts.writer,
+            count=CountForJob(jobs, parts.watermarks, parts.origin, policies.scan_threads),
             clock=clock,
             new_id=random_id,
         )
@@ -119,22 +145,19 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
         scan_runner = JobRunner(scan_jobs, clock)
         stack.push_async_callback(scan_runner.close)
         values_origin = OriginCount(
-            OriginAggregation(upstream, field_cap=COUNTED_VALUES),
-            OriginScan(upstream, field_cap=COUNTED_VALUES),
+            OriginAggregation(parts.upstream, field_cap=COUNTED_VALUES),
+            OriginScan(parts.upstream, field_cap=COUNTED_VALUES),
             settings.origin_strategy,
         )
         scans = ScanValues(
             jobs=scan_jobs,
             runner=scan_runner,
-            reader=reader,
-            watermarks=watermarks,
-            origin=values_origin,
-            scan_threads=policies.scan_threads,
+            reader=parts.reader,
+            count=CountForJob(scan_jobs, parts.watermarks, values_origin, policies.scan_threads),
             clock=clock,
             new_id=random_id,
         )
-        count_documents = CountDocuments(reader, watermarks, origin, clock)
-        await policies.refresh()
+        count_documents = CountDocuments(parts.reader, parts.watermarks, parts.origin, clock)
         await stack.enter_async_context(running(policies.run()))
         # In a stack of its own: it ends before everything else, with the drain.
         watching = await stack.enter_async_context(AsyncExitStack())

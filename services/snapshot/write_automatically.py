@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from services.archive.read_snapshots import SnapshotReader
@@ -17,18 +19,41 @@ from services.formats.snapshot_lease import ScanState
 from services.indexes.policy import SnapshotPolicy
 from services.snapshot.count_origin import OriginCount
 from services.snapshot.count_request import CountRequest
-from services.snapshot.leases import HeldLease, Leases
+from services.snapshot.leases import HeldLease, Leases, LeaseView
 from services.snapshot.retention import Retention
 from services.snapshot.watermarks import Poll, Watermarks
 from services.storage.object_store import StoreUnavailableError
 from services.upstream.vector_store import NamespaceMetadata
 
-__all__ = ["AutomaticWriter"]
+__all__ = ["AutomaticWriter", "Decision", "Verdict"]
 
 _logger = logging.getLogger(__name__)
 _PRUNE_SECONDS: Final = 3600.0
 _GIVE_BACK_SECONDS: Final = 5.0
 """Also how long a stop may take over it."""
+
+
+class Verdict(enum.StrEnum):
+    """What is to be done for a namespace, in words for its operator."""
+
+    UNCHANGED = "nothing was written since the last snapshot"
+    UPDATING = "the index is updating"
+    UNSETTLED = "the last write is younger than the watermark"
+    TOO_SOON = "the interval has not passed"
+    CONTENDED = "other replicas are at it"
+    DUE = "a snapshot is due"
+
+
+_SOON: Final = frozenset({Verdict.UPDATING, Verdict.UNSETTLED, Verdict.TOO_SOON})
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict and what it rests on; the lease as it was read when a snapshot is due."""
+
+    verdict: Verdict
+    poll: Poll
+    view: LeaseView | None = None
 
 
 class AutomaticWriter:
@@ -71,27 +96,42 @@ class AutomaticWriter:
             NamespaceNotFoundError: the namespace is gone.
             UpstreamRejectedError, UpstreamUnavailableError, StoreUnavailableError.
         """
+        decision = await self.decide(policy)
+        if decision.verdict is Verdict.DUE:
+            assert decision.view is not None
+            lease = await self._leases.take(decision.view)
+            # Another replica counts: the next slow poll finds what it has left, or its lease
+            # expired.
+            if lease is not None:
+                await self._count_under(lease, policy, decision.poll)
+        return decision.verdict in _SOON
+
+    async def decide(self, policy: SnapshotPolicy) -> Decision:
+        """Poll once and say what is to be done, without doing it.
+
+        Raises:
+            NamespaceNotFoundError, UpstreamRejectedError, UpstreamUnavailableError,
+            StoreUnavailableError.
+        """
         poll = await self._watermarks.poll(policy.namespace)
         if self._is_counted(policy, poll):
-            return False
+            return Decision(Verdict.UNCHANGED, poll)
         if poll.metadata.is_updating or poll.watermark_ms is None:
-            return True
-        if poll.watermark_ms < milliseconds_of(poll.metadata.written_at) or self._too_soon(policy):
-            return True
+            return Decision(Verdict.UPDATING, poll)
+        if poll.watermark_ms < milliseconds_of(poll.metadata.written_at):
+            return Decision(Verdict.UNSETTLED, poll)
+        if self._too_soon(policy):
+            return Decision(Verdict.TOO_SOON, poll)
         view = await self._leases.read(policy.namespace)
         if view is None:
-            return False
+            return Decision(Verdict.CONTENDED, poll)
         if view.record.state is not None:
             self._counted[policy.namespace] = view.record.state
         if self._is_counted(policy, poll):
-            return False
+            return Decision(Verdict.UNCHANGED, poll)
         if self._too_soon(policy):
-            return True
-        lease = await self._leases.take(view)
-        # Another replica counts: the next slow poll finds what it has left, or its lease expired.
-        if lease is not None:
-            await self._count_under(lease, policy, poll)
-        return False
+            return Decision(Verdict.TOO_SOON, poll)
+        return Decision(Verdict.DUE, poll, view)
 
     async def prune(self, policy: SnapshotPolicy) -> None:
         """Apply the policy's retention, at most once a tenth of it or an hour.

@@ -29,11 +29,13 @@ class Telemetry:
     shutdown: Callable[[], None]
 
 
-def build_telemetry(service: str, otlp_endpoint: str | None, metrics_port: int) -> Telemetry:
+def build_telemetry(
+    service: str, *, otlp_endpoint: str | None, metrics_host: str, metrics_port: int
+) -> Telemetry:
     """Make the providers of one process.
 
     Spans always carry the trace id of the call; they are exported only when `otlp_endpoint` is
-    given. Metrics are served for Prometheus on `metrics_port`, 0 for none.
+    given. Metrics are served for Prometheus on `metrics_host` and `metrics_port`, 0 for none.
     """
     resource = Resource.create({SERVICE_NAME: service})
     tracers = TracerProvider(resource=resource)
@@ -43,7 +45,7 @@ def build_telemetry(service: str, otlp_endpoint: str | None, metrics_port: int) 
     stop_metrics: Callable[[], None] = lambda: None  # noqa: E731
     if metrics_port:
         readers.append(PrometheusMetricReader())
-        server, _thread = start_http_server(metrics_port, addr="127.0.0.1")
+        server, _thread = start_http_server(metrics_port, addr=metrics_host)
         stop_metrics = server.shutdown
     meters = MeterProvider(resource=resource, metric_readers=readers)
 

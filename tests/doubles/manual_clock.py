@@ -37,6 +37,10 @@ class ManualClock:
         """Move on without waking anyone."""
         self._elapsed_ns += nanos
 
+    def step(self, seconds: float) -> None:
+        """Set the wall clock on or back, as an operator or NTP does; no time passes."""
+        self._start_ns += round(seconds * 1e9)
+
     async def advance(self, seconds: float) -> None:
         """Move on, waking sleepers in the order in which they are due."""
         end = self._elapsed_ns + round(seconds * 1e9)

@@ -13,6 +13,7 @@ from services.core.job_book import JobBook, JobStatus
 from services.core.job_runner import JobRunner
 from services.indexes.policy import SnapshotPolicy
 from services.snapshot.aggregate_origin import OriginAggregation
+from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount, OriginStrategy
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.leases import Leases, LeaseTerms
@@ -63,6 +64,7 @@ class SnapshotHarness:
         origin = OriginCount(
             OriginAggregation(self.upstream), OriginScan(self.upstream), self.strategy
         )
+        self.retention = Retention(self.store, self.clock)
         self.automatic = AutomaticWriter(
             watermarks=self.watermarks,
             origin=origin,
@@ -75,7 +77,7 @@ class SnapshotHarness:
                 new_id=lambda: f"lease-{next(self._ids)}",
                 terms=LeaseTerms(),
             ),
-            retention=Retention(self.store, self.clock),
+            retention=self.retention,
             clock=self.clock,
             min_interval_ms=0,
         )
@@ -85,9 +87,7 @@ class SnapshotHarness:
             runner=self.runner,
             reader=self.reader,
             writer=self.writer,
-            watermarks=self.watermarks,
-            origin=origin,
-            scan_threads=lambda _namespace: 4,
+            count=CountForJob(self.jobs, self.watermarks, origin, lambda _namespace: 4),
             clock=self.clock,
             new_id=lambda: f"job-{next(self._ids)}",
         )

@@ -12,10 +12,11 @@ from services.core.job_runner import JobRunner
 from services.snapshot import scan_values
 from services.snapshot.aggregate_origin import OriginAggregation
 from services.snapshot.count_documents import CountDocuments
+from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount, OriginStrategy
-from services.snapshot.model import Source
+from services.snapshot.model import ScanJob, Source
 from services.snapshot.scan_origin import OriginScan
-from services.snapshot.scan_values import ScanJob, ScanRequest, ScanValues
+from services.snapshot.scan_values import ScanRequest, ScanValues
 from tests.unit.snapshot.harness import NS, SnapshotHarness
 
 ROWS: list[dict[str, Any]] = [
@@ -41,9 +42,9 @@ class Scans:
             jobs=self.jobs,
             runner=self.runner,
             reader=self.snapshots.reader,
-            watermarks=self.snapshots.watermarks,
-            origin=self.origin,
-            scan_threads=lambda _namespace: 4,
+            count=CountForJob(
+                self.jobs, self.snapshots.watermarks, self.origin, lambda _namespace: 4
+            ),
             clock=clock,
             new_id=lambda: f"scan-{next(ids)}",
         )

@@ -3,6 +3,7 @@
 import pytest
 
 from services.snapshot.model import Source
+from services.snapshot.plan import plan_namespace
 from services.snapshot.retention import Retention
 from services.upstream.vector_store import NamespaceNotFoundError
 from tests.unit.snapshot.harness import NS, SnapshotHarness, policy
@@ -148,3 +149,27 @@ async def test_retention_prunes_everything_of_old_snapshots_but_never_the_newest
     harness.clock.advance(100 * DAY_MS / 1000)
     await harness.automatic.prune(policy("color", retention_ms=DAY_MS * 5 // 2))
     assert await history(harness) == 1
+
+
+async def test_a_plan_says_what_would_be_done_and_does_nothing() -> None:
+    harness = SnapshotHarness(rows(3))
+    write(harness, 3, 0)
+    before = await harness.store.list("")
+    plan = await plan_namespace(policy("color"), harness.automatic, harness.retention)
+    assert (plan.snapshot, plan.expired) == ("a snapshot is due", 0)
+    assert await harness.store.list("") == before
+    await harness.automatic.step(policy("color"))
+    harness.clock.advance(3 * DAY_MS / 1000)
+    write(harness, 4, 1)
+    await harness.automatic.step(policy("color"))
+    keeping = policy("color", retention_ms=DAY_MS)
+    plan = await plan_namespace(keeping, harness.automatic, harness.retention)
+    assert plan.snapshot == "nothing was written since the last snapshot"
+    assert plan.expired == 1
+    assert await history(harness) == 2
+    harness.upstream.down = True
+    plan = await plan_namespace(keeping, harness.automatic, harness.retention)
+    assert plan.snapshot == "the upstream is down"
+    assert (await plan_namespace(policy(), harness.automatic, harness.retention)).snapshot == (
+        "the automatic writer is off"
+    )
