@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, Generic, Protocol, Self, TypeVar
@@ -10,10 +11,18 @@ from typing import Final, Generic, Protocol, Self, TypeVar
 from services.core.errors import ErrorKind, LayerError
 from services.core.ids import Namespace
 
-__all__ = ["Job", "JobBook"]
+__all__ = ["Job", "JobBook", "JobStatus"]
 
 JOBS_KEPT: Final = 1000
 JOBS_RUNNING: Final = 64
+
+
+class JobStatus(enum.StrEnum):
+    """How far a job is."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
 
 
 class Job(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from services.cache.cache import MAX_VALUE_BYTES, Cache, CacheUnavailableError
 from services.core.clock import Clock
 from services.core.ids import Namespace
 
-__all__ = ["BackfillCounts", "CachedDocuments", "document_key"]
+__all__ = ["BackfillCounts", "CachedDocuments", "batches", "document_key"]
 
 _logger = logging.getLogger(__name__)
 
@@ -133,6 +133,20 @@ class CachedDocuments:
             size += len(batch[-1].row)
         self._waiting_bytes -= size
         return batch
+
+
+def batches(values: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """Values in portions that a cache takes in one go, in their order."""
+    batch: dict[str, bytes] = {}
+    size = 0
+    for key, value in values.items():
+        if batch and (size + len(value) > _BATCH_BYTES or len(batch) >= _BATCH_DOCUMENTS):
+            yield batch
+            batch, size = {}, 0
+        batch[key] = value
+        size += len(value)
+    if batch:
+        yield batch
 
 
 def document_key(namespace: Namespace, generation: str, document_id: str) -> str:

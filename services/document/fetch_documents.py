@@ -15,14 +15,11 @@ from services.core.single_flight import SingleFlight
 from services.document.cached_documents import CachedDocuments
 from services.document.generations import Generations
 from services.document.model import CacheUse, Document, FetchedDocuments
+from services.document.rows import rows_by_id
 from services.document.schemas import Schemas
-from services.upstream.vector_store import (
-    UpstreamRejectedError,
-    UpstreamUnavailableError,
-    VectorStore,
-)
+from services.upstream.vector_store import UpstreamRejectedError, VectorStore
 
-__all__ = ["MAX_IDS", "FetchDocuments", "rows_by_id"]
+__all__ = ["MAX_IDS", "FetchDocuments"]
 
 MAX_IDS: Final = 1000
 _MAX_ID_BYTES: Final = 64
@@ -31,18 +28,6 @@ _SUSPECT_SECONDS: Final = 1.0
 """A schema that does not fit what is asked for is read again when it is older."""
 
 _Flights = SingleFlight[tuple[Namespace, str, str], bytes]
-
-
-class _Answer(msgspec.Struct):
-    rows: list[msgspec.Raw]
-
-
-class _Row(msgspec.Struct):
-    id: str | int
-
-
-_answer_decoder = msgspec.json.Decoder(_Answer)
-_id_decoder = msgspec.json.Decoder(_Row)
 
 
 class FetchDocuments:
@@ -188,19 +173,6 @@ class FetchDocuments:
                     raise
             else:
                 schema.check(unseen)
-
-
-def rows_by_id(data: bytes) -> dict[str, bytes]:
-    """A query's rows as they are, by their ids in text form.
-
-    Raises:
-        UpstreamUnavailableError: it is no such answer.
-    """
-    try:
-        rows = [bytes(row) for row in _answer_decoder.decode(data).rows]
-        return {str(_id_decoder.decode(row).id): row for row in rows}
-    except msgspec.DecodeError as error:
-        raise UpstreamUnavailableError("the upstream's answer has no rows") from error
 
 
 def _document(row: bytes) -> Document:

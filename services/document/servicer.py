@@ -11,15 +11,19 @@ from layer.document.v2 import document_pb2 as pb
 from layer.document.v2 import document_pb2_grpc
 
 from services.core.clock import Clock
-from services.core.errors import ErrorKind, LayerError
+from services.core.errors import LayerError
 from services.core.ids import Namespace, parse_namespace
+from services.core.job_book import JobBook
 from services.document.fetch_documents import FetchDocuments
 from services.document.generations import Generations
 from services.document.model import Document, Fetch, FetchedDocuments
 from services.document.read_metadata import ReadMetadata
 from services.document.record_fetches import FetchRecorder
+from services.document.warm_job import WarmJob
+from services.document.warm_namespace import WarmNamespace
+from services.edge.status import HTTP_STATUS_METADATA
 from services.edge.trace_context import caller_trace_id
-from services.edge.values import to_struct
+from services.edge.values import timestamp, to_struct
 from services.formats.tags import parse_tags_leniently
 
 __all__ = ["DocumentServicer"]
@@ -31,7 +35,8 @@ _UNCERTAIN_METADATA: Final = "x-layer-cache-uncertain"
 """Set by the gateway while it owes this service the notice of a write to the namespace."""
 
 _Context = grpc.aio.ServicerContext[object, object]
-_WARM_LATER = "warming is not available in this version; documents are read from the upstream"
+_DEFAULT_PAGE: Final = 1000
+_MAX_PAGE: Final = 10_000
 
 
 class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
@@ -41,12 +46,16 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
         self,
         fetch: FetchDocuments,
         generations: Generations,
+        warm: WarmNamespace,
+        warm_jobs: JobBook[WarmJob],
         read_metadata: ReadMetadata,
         recorder: FetchRecorder,
         clock: Clock,
     ) -> None:
         self._fetch = fetch
         self._generations = generations
+        self._warm = warm
+        self._warm_jobs = warm_jobs
         self._read_metadata = read_metadata
         self._recorder = recorder
         self._clock = clock
@@ -105,15 +114,21 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
     async def CreateWarmJob(
         self, request: pb.CreateWarmJobRequest, context: _Context
     ) -> pb.WarmJob:
-        raise LayerError(ErrorKind.NOT_IMPLEMENTED, _WARM_LATER)
+        page_size = request.page_size if request.HasField("page_size") else _DEFAULT_PAGE
+        if not 1 <= page_size <= _MAX_PAGE:
+            raise LayerError.validation(f"page_size must be 1 to {_MAX_PAGE}")
+        job = await self._warm(parse_namespace(request.namespace), page_size)
+        await context.send_initial_metadata(((HTTP_STATUS_METADATA, "202"),))
+        return _job_message(job)
 
     async def ListWarmJobs(
         self, request: pb.ListWarmJobsRequest, context: _Context
     ) -> pb.ListWarmJobsResponse:
-        raise LayerError(ErrorKind.NOT_IMPLEMENTED, _WARM_LATER)
+        jobs = self._warm_jobs.list(parse_namespace(request.namespace))
+        return pb.ListWarmJobsResponse(warm_jobs=[_job_message(job) for job in jobs])
 
     async def GetWarmJob(self, request: pb.GetWarmJobRequest, context: _Context) -> pb.WarmJob:
-        raise LayerError(ErrorKind.NOT_IMPLEMENTED, _WARM_LATER)
+        return _job_message(self._warm_jobs.get(parse_namespace(request.namespace), request.job_id))
 
     def _record(self, namespace: Namespace, fetched: FetchedDocuments, context: _Context) -> None:
         """Clickstream: only a fetch that carries its caller's trace came of a search."""
@@ -156,3 +171,19 @@ def _attributes(elements: Sequence[str]) -> list[str] | None:
 
 def _message(document: Document) -> pb.Document:
     return pb.Document(id=document.id, attributes=to_struct(document.attributes))
+
+
+def _job_message(job: WarmJob) -> pb.WarmJob:
+    message = pb.WarmJob(
+        id=job.id,
+        namespace=job.namespace,
+        status=job.status,
+        progress=job.progress,
+        documents_scanned=job.documents_scanned,
+        created_at=timestamp(job.created_at_ms),
+        stable_as_of=job.stable_as_of_ms,
+        error=job.error,
+    )
+    if job.completed_at_ms is not None:
+        message.completed_at.CopyFrom(timestamp(job.completed_at_ms))
+    return message

@@ -31,6 +31,9 @@ class DocumentSettings(StoreSettings):
         description="How long a write whose end the gateway did not report keeps its namespace "
         "out of the cache.",
     )
+    warm_documents_per_second: float = Field(
+        20_000.0, gt=0, description="Rate at which a warm job reads documents, at most."
+    )
     watermark_margin_ms: int = Field(
         500, ge=0, description="Safety margin between a poll and its watermark."
     )

@@ -12,6 +12,8 @@ from layer.document.v2 import document_pb2, document_pb2_grpc
 from services.archive.read_snapshots import SnapshotReader
 from services.core.clock import SystemClock
 from services.core.ids import Namespace, random_id
+from services.core.job_book import JobBook
+from services.core.job_runner import JobRunner
 from services.core.single_flight import SingleFlight
 from services.core.tasks import running
 from services.document.cached_documents import CachedDocuments
@@ -23,6 +25,8 @@ from services.document.schemas import Schemas
 from services.document.searchlog_client import SearchLogClient
 from services.document.servicer import DocumentServicer
 from services.document.settings import DocumentSettings
+from services.document.warm_job import WarmJob
+from services.document.warm_namespace import WarmNamespace
 from services.edge.server import Service
 from services.edge.settings import parse_keys
 from services.telemetry.counts import observe_counts
@@ -70,9 +74,27 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
         stack.push_async_callback(flights.close)
 
         schemas = Schemas(upstream, clock, ttl_seconds=settings.schema_ttl_seconds)
+        warm_jobs = JobBook[WarmJob]("warm job")
+        warm_runner = JobRunner(warm_jobs, clock)
+        stack.push_async_callback(warm_runner.close)
+        warm = WarmNamespace(
+            upstream=upstream,
+            schemas=schemas,
+            generations=generations,
+            cache=cache,
+            jobs=warm_jobs,
+            runner=warm_runner,
+            clock=clock,
+            new_id=random_id,
+            ttl_seconds=settings.document_ttl_seconds,
+            documents_per_second=settings.warm_documents_per_second,
+            margin_ms=settings.watermark_margin_ms,
+        )
         servicer = DocumentServicer(
             FetchDocuments(upstream, schemas, generations, cached, flights, clock),
             generations,
+            warm,
+            warm_jobs,
             ReadMetadata(
                 upstream,
                 SnapshotReader(store, cache),

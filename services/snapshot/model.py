@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from services.core.ids import Namespace
+from services.core.job_book import JobStatus
 from services.formats.snapshot_body import ValueCount
 
-__all__ = ["CountJob", "JobStatus", "ScanJob", "SnapshotJob", "SnapshotRequest", "Source"]
+__all__ = ["CountJob", "ScanJob", "SnapshotJob", "SnapshotRequest", "Source"]
 
 
 class Source(enum.StrEnum):
@@ -20,14 +21,6 @@ class Source(enum.StrEnum):
     STORED = "stored"
     CACHE = "cache"
     ORIGIN = "origin"
-
-
-class JobStatus(enum.StrEnum):
-    """How far a job is."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True)

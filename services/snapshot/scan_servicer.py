@@ -10,11 +10,11 @@ from layer.scan.v2 import scan_pb2_grpc
 
 from services.core.errors import LayerError
 from services.core.ids import parse_namespace
-from services.core.job_book import JobBook
+from services.core.job_book import JobBook, JobStatus
 from services.edge.status import HTTP_STATUS_METADATA
 from services.edge.values import timestamp
 from services.snapshot.count_documents import CountDocuments
-from services.snapshot.model import JobStatus, ScanJob, Source
+from services.snapshot.model import ScanJob, Source
 from services.snapshot.parse_requests import (
     parse_field,
     parse_filters,

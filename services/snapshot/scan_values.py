@@ -11,12 +11,12 @@ from services.archive.read_snapshots import SnapshotReader
 from services.core.clock import Clock
 from services.core.errors import LayerError
 from services.core.ids import IdGenerator, Namespace
-from services.core.job_book import JobBook
+from services.core.job_book import JobBook, JobStatus
 from services.core.job_runner import JobRunner
 from services.formats.snapshot_body import ValueCount
 from services.snapshot.count_for_job import CountForJob
 from services.snapshot.countable import check_source
-from services.snapshot.model import JobStatus, ScanJob, Source
+from services.snapshot.model import ScanJob, Source
 
 __all__ = ["COUNTED_VALUES", "KEPT_VALUES", "ScanRequest", "ScanValues", "ValuesPage"]
 

@@ -184,3 +184,33 @@ async def test_a_large_write_is_not_held_up(stack: Stack, http: httpx.AsyncClien
     )
     assert answer.status_code == 200, answer.text
     assert (await fetch(http, "bulky")).json()["attributes"]["n"] == 2
+
+
+async def test_a_warm_job_makes_every_document_a_hit(stack: Stack, http: httpx.AsyncClient) -> None:
+    rows: list[dict[str, object]] = [{"id": f"doc/{n:03}", "n": n} for n in range(120)]
+    await write(stack, "warmed", rows)
+    base = "/v2/namespaces/warmed"
+    started = await http.post(f"{base}/warm?page_size=50")
+    assert started.status_code == 202, started.text
+    assert started.json()["status"] == "running"
+    path = f"{base}/warm-jobs/{started.json()['id']}"
+
+    async def job() -> dict[str, Any]:
+        answer: dict[str, Any] = (await http.get(path)).raise_for_status().json()
+        return answer
+
+    done = await eventually(job, lambda job: job["status"] != "running")
+    assert (done["status"], done["progress"], done["documents_scanned"]) == ("completed", 1, 120)
+    assert isinstance(done["stable_as_of"], int)
+    listed = (await http.get(f"{base}/warm-jobs")).json()["warm_jobs"]
+    assert [each["id"] for each in listed] == [done["id"]]
+    body = {"ids": [str(row["id"]) for row in rows]}
+    answer = await http.post(f"{base}/documents", json=body)
+    assert answer.headers["x-layer-cache"] == "hit"
+    assert [document["attributes"]["n"] for document in answer.json()["documents"]] == [
+        row["n"] for row in rows
+    ]
+    refused = await http.post(f"{base}/warm?page_size=0")
+    assert (refused.status_code, refused.json()["error"]) == (422, "validation_error")
+    absent = await http.get(f"{base}/warm-jobs/none")
+    assert absent.status_code == 404

@@ -9,7 +9,7 @@ from services.archive.read_snapshots import SnapshotReader
 from services.archive.write_snapshot import SnapshotWriter
 from services.cache.no_cache import NoCache
 from services.core.ids import Namespace
-from services.core.job_book import JobBook
+from services.core.job_book import JobBook, JobStatus
 from services.core.job_runner import JobRunner
 from services.indexes.policy import SnapshotPolicy
 from services.snapshot.aggregate_origin import OriginAggregation
@@ -17,7 +17,7 @@ from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount, OriginStrategy
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.leases import Leases, LeaseTerms
-from services.snapshot.model import JobStatus, SnapshotJob, SnapshotRequest, Source
+from services.snapshot.model import SnapshotJob, SnapshotRequest, Source
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
 from services.snapshot.watermarks import Watermarks

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from services.core.errors import ErrorKind, LayerError
+from services.core.job_book import JobStatus
 from services.snapshot.drain import Drain
-from services.snapshot.model import JobStatus, SnapshotRequest, Source
+from services.snapshot.model import SnapshotRequest, Source
 from tests.unit.snapshot.harness import NS, SnapshotHarness
 from tests.unit.snapshot.replicas import GatedUpstream
 

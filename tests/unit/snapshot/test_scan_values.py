@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from services.core.errors import ErrorKind, LayerError
-from services.core.job_book import JobBook
+from services.core.job_book import JobBook, JobStatus
 from services.core.job_runner import JobRunner
 from services.snapshot import scan_values
 from services.snapshot.aggregate_origin import OriginAggregation
 from services.snapshot.count_documents import CountDocuments
 from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount, OriginStrategy
-from services.snapshot.model import JobStatus, ScanJob, Source
+from services.snapshot.model import ScanJob, Source
 from services.snapshot.scan_origin import OriginScan
 from services.snapshot.scan_values import ScanRequest, ScanValues
 from tests.unit.snapshot.harness import NS, SnapshotHarness
