@@ -21,7 +21,7 @@ _BATCHES = (1, 50, 500)
 _STREAMS = 4
 
 
-def request(batch: int, ack: pb.AckLevel) -> pb.RecordSearchesRequest:
+def request(batch: int) -> pb.RecordSearchesRequest:
     """Searches as a caller has them: a query of some fields, ten results, two tags."""
     query = struct_pb2.Struct()
     query.update({"top_k": 10, "filters": ["brand", "Eq", "Acme"], "vector": "f32[1536]"})
@@ -33,7 +33,7 @@ def request(batch: int, ack: pb.AckLevel) -> pb.RecordSearchesRequest:
         top_result_ids=[f"asin-{n}" for n in range(10)],
         tags=["ab:b", "session:abc"],
     )
-    return pb.RecordSearchesRequest(searches=[record] * batch, ack_level=ack)
+    return pb.RecordSearchesRequest(searches=[record] * batch, ack_level=pb.ACK_LEVEL_FSYNCED)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -46,7 +46,7 @@ async def send(
     stub: searchlog_pb2_grpc.SearchLogServiceAsyncStub, batch: int, entries: int
 ) -> None:
     """A stream of requests, each acknowledged once it is on the disk."""
-    message = request(batch, pb.ACK_LEVEL_FSYNCED)
+    message = request(batch)
     accepted = 0
     async for answer in stub.RecordSearches(iter([message] * (entries // batch))):
         accepted += answer.accepted

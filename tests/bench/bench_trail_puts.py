@@ -32,10 +32,11 @@ async def puts(entries: int, namespaces: int, rules: FlushRules, folder: Path) -
                 for _ in range(_PER_SECOND // 10):
                     answer = bench.keep(rng.choice(names), clock.now_ns(), AckLevel.FSYNCED)
                     assert isinstance(answer, Receipt)
+                    last = answer
                     clock.tick(10**9 // _PER_SECOND)
                 await clock.advance(0)
             # The spool's disk is real: let it keep up.
-            await answer.group.durable.wait()
+            await last.group.durable.wait()
         for _ in range(round(rules.linger_seconds * 10) + 10):
             await clock.advance(0.1)
         assert bench.counts.written == entries
