@@ -31,7 +31,9 @@ class DocumentClient:
         call: Any = self._stub.ReadWarmDocuments(
             pb.ReadWarmDocumentsRequest(namespace=namespace),
             timeout=_TIMEOUT_SECONDS,
-            metadata=self._metadata,
+            # By which a gateway in between finds the replica that fetches go to: the others do
+            # not know whether what is cached is true.
+            metadata=(*self._metadata, ("x-layer-namespace", namespace)),
         )
         parts = _parts(call, namespace)
         first = await anext(parts, None)
