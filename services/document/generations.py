@@ -122,9 +122,17 @@ class Generations:
         except CacheUnavailableError:
             return CacheState(None, is_failing=True)
 
-    async def is_current(self, namespace: Namespace, generation: str) -> bool:
-        """Whether that is still the generation, as far as this can be known."""
-        return (await self.current(namespace)).generation == generation
+    async def peek(self, namespace: Namespace) -> str | None:
+        """The generation, if there is one that is trusted: nothing is minted. Never fails."""
+        self._notice_standstill()
+        trusted, doubts = self._trusts(namespace), self._doubts
+        try:
+            stored = await self._stored(namespace)
+        except CacheUnavailableError:
+            return None
+        if stored is None or stored.closed_until_ms or not trusted or doubts != self._doubts:
+            return None
+        return stored.token
 
     async def begin_write(self, namespace: Namespace) -> None:
         """A write is about to be forwarded. Never fails."""

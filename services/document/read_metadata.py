@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import Final
+
 import msgspec
 
 from services.archive.read_snapshots import SnapshotReader
@@ -16,6 +19,9 @@ from services.upstream.vector_store import (
 )
 
 __all__ = ["ReadMetadata"]
+
+_KNOWN: Final = 10_000
+"""Namespaces whose last watermark is remembered."""
 
 
 class _Layer(msgspec.Struct):
@@ -41,6 +47,7 @@ class ReadMetadata:
         self._reader = reader
         self._clock = clock
         self._margin_ms = margin_ms
+        self._stable_as_of: OrderedDict[Namespace, int] = OrderedDict()
 
     async def __call__(self, namespace: Namespace) -> bytes:
         """The JSON object.
@@ -66,14 +73,24 @@ class ReadMetadata:
         self, namespace: Namespace, metadata: NamespaceMetadata, started_ms: int
     ) -> _Layer:
         stable = not metadata.is_updating
-        stable_as_of: int | None = started_ms - self._margin_ms
+        if stable:
+            self._remember(namespace, started_ms - self._margin_ms)
+        stable_as_of = self._stable_as_of.get(namespace)
         if not stable:
-            # The newest body's watermark is the last that is known for certain.
+            # Another process, or an earlier life of this one, may have seen a later moment.
             newest = await self._reader.newest(namespace)
-            stable_as_of = newest.watermark_ms if newest else None
+            if newest is not None:
+                stable_as_of = max(newest.watermark_ms, stable_as_of or newest.watermark_ms)
         lag = None
         if any(is_vector(metadata.attribute_type(name) or "") for name in metadata.schema):
             body = await self._reader.newest_body(namespace)
             if body is not None and body.row_count is not None:
                 lag = max(body.row_count - metadata.approx_row_count, 0)
         return _Layer(stable_as_of, stable, None if lag is None else lag == 0, lag)
+
+    def _remember(self, namespace: Namespace, watermark_ms: int) -> None:
+        """The last watermark of a stable index; it never goes back, even when a clock does."""
+        known = self._stable_as_of.pop(namespace, watermark_ms)
+        self._stable_as_of[namespace] = max(known, watermark_ms)
+        if len(self._stable_as_of) > _KNOWN:
+            self._stable_as_of.popitem(last=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import grpc
@@ -18,6 +18,7 @@ from services.document.fetch_documents import FetchDocuments
 from services.document.generations import Generations
 from services.document.model import Document, Fetch, FetchedDocuments
 from services.document.read_metadata import ReadMetadata
+from services.document.read_warm import ReadWarm
 from services.document.record_fetches import FetchRecorder
 from services.document.warm_job import WarmJob
 from services.document.warm_namespace import WarmNamespace
@@ -48,6 +49,7 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
         generations: Generations,
         warm: WarmNamespace,
         warm_jobs: JobBook[WarmJob],
+        read_warm: ReadWarm,
         read_metadata: ReadMetadata,
         recorder: FetchRecorder,
         clock: Clock,
@@ -56,6 +58,7 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
         self._generations = generations
         self._warm = warm
         self._warm_jobs = warm_jobs
+        self._read_warm = read_warm
         self._read_metadata = read_metadata
         self._recorder = recorder
         self._clock = clock
@@ -100,6 +103,18 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
     ) -> httpbody_pb2.HttpBody:
         data = await self._read_metadata(parse_namespace(request.namespace))
         return httpbody_pb2.HttpBody(content_type="application/json", data=data)
+
+    async def ReadWarmDocuments(
+        self, request: pb.ReadWarmDocumentsRequest, context: _Context
+    ) -> AsyncIterator[pb.ReadWarmDocumentsResponse]:
+        namespace = parse_namespace(request.namespace)
+        record = await self._read_warm.record(namespace)
+        summary = pb.WarmSummary(
+            documents=record.documents, stable_as_of=record.stable_as_of_ms, types=record.types
+        )
+        yield pb.ReadWarmDocumentsResponse(summary=summary)
+        async for rows in self._read_warm.pages(namespace, record):
+            yield pb.ReadWarmDocumentsResponse(rows=rows)
 
     async def BeginWrite(
         self, request: pb.BeginWriteRequest, context: _Context

@@ -57,10 +57,11 @@ class WarmJob:
 class WarmRecord(msgspec.Struct, frozen=True):
     """In the cache: every document of a namespace is in the generation, in so many id lists.
 
-    `stable_as_of_ms`: every write before it is in them.
+    `stable_as_of_ms`: every write before it is in them. `types`: the schema's, by attribute.
     """
 
     generation: str
     id_lists: int
     documents: int
     stable_as_of_ms: int
+    types: dict[str, str]

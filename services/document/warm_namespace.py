@@ -81,8 +81,9 @@ class WarmNamespace:
     async def _warm(self, job: WarmJob, page_size: int) -> WarmJob:
         namespace, started = job.namespace, self._clock.monotonic()
         stable_as_of_ms = self._now_ms() - self._margin_ms
-        expected = decode_metadata(await self._upstream.metadata(namespace)).approx_row_count
         generation = await self._generation(namespace)
+        metadata = decode_metadata(await self._upstream.metadata(namespace))
+        expected = metadata.approx_row_count
         documents = id_lists = 0
         async for rows in self._pages(namespace, page_size):
             await self._keep(namespace, generation, id_lists, rows)
@@ -92,7 +93,8 @@ class WarmNamespace:
             await self._check_unwritten(namespace, generation)
             due = started + documents / self._documents_per_second
             await self._clock.sleep(due - self._clock.monotonic())
-        record = WarmRecord(generation, id_lists, documents, stable_as_of_ms)
+        types = {name: metadata.attribute_type(name) or "" for name in metadata.schema}
+        record = WarmRecord(generation, id_lists, documents, stable_as_of_ms, types)
         await self._put_record(namespace, record, started)
         current = self._jobs.get(namespace, job.id)
         return current.advanced(documents, expected).completed(self._now_ms(), stable_as_of_ms)

@@ -20,6 +20,7 @@ from services.document.cached_documents import CachedDocuments
 from services.document.fetch_documents import FetchDocuments
 from services.document.generations import Generations
 from services.document.read_metadata import ReadMetadata
+from services.document.read_warm import ReadWarm
 from services.document.record_fetches import FetchRecorder
 from services.document.schemas import Schemas
 from services.document.searchlog_client import SearchLogClient
@@ -95,6 +96,7 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
             generations,
             warm,
             warm_jobs,
+            ReadWarm(cache, generations),
             ReadMetadata(
                 upstream,
                 SnapshotReader(store, cache),

@@ -10,7 +10,7 @@ from services.core.errors import LayerError
 from services.core.ids import Namespace
 from services.snapshot.count_origin import OriginCount
 from services.snapshot.count_request import CountRequest
-from services.snapshot.countable import check_source
+from services.snapshot.countable import check_source, refuse_cache
 from services.snapshot.model import Source
 from services.snapshot.watermarks import Watermarks
 
@@ -48,7 +48,8 @@ class CountDocuments:
             LayerError: VALIDATION, filters with source `stored`; CACHE_COLD; NOT_FOUND, source
                 `stored` without a body; UNAVAILABLE, no watermark; UPSTREAM.
         """
-        check_source(source, namespace, filters)
+        check_source(source, filters)
+        refuse_cache(source)
         started = self._clock.monotonic()
 
         def elapsed_ms() -> int:

@@ -9,14 +9,14 @@ from services.filters.parse import parse_filter
 from services.snapshot.model import Source
 from services.upstream.vector_store import NamespaceMetadata, is_vector
 
-__all__ = ["check_countable", "check_source"]
+__all__ = ["check_countable", "check_source", "refuse_cache"]
 
 
-def check_source(source: Source, namespace: Namespace, filters: object | None) -> None:
+def check_source(source: Source, filters: object | None) -> None:
     """Refuse at once what no job of that source can answer.
 
     Raises:
-        LayerError: VALIDATION, filters that the source cannot apply; CACHE_COLD.
+        LayerError: VALIDATION, filters that the source cannot apply.
     """
     if source is Source.STORED and filters is not None:
         raise LayerError.validation(
@@ -28,9 +28,17 @@ def check_source(source: Source, namespace: Namespace, filters: object | None) -
             raise LayerError.validation(
                 f"{path}: the cache cannot evaluate this; use source origin"
             )
+
+
+def refuse_cache(source: Source) -> None:
+    """For what is not counted from the cache.
+
+    Raises:
+        LayerError: CACHE_COLD.
+    """
+    if source is Source.CACHE:
         raise LayerError(
-            ErrorKind.CACHE_COLD,
-            f"the document cache of {namespace!r} is not warm; use source origin",
+            ErrorKind.CACHE_COLD, "scans are not answered from the cache; use source origin"
         )
 
 

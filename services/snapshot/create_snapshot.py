@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 from services.archive.read_snapshots import SnapshotReader
@@ -13,10 +14,13 @@ from services.core.job_book import JobBook
 from services.core.job_runner import JobRunner
 from services.formats.snapshot_body import SnapshotBody
 from services.snapshot.count_for_job import CountForJob
+from services.snapshot.count_warm import WarmCount, WarmDocuments
 from services.snapshot.countable import check_source
 from services.snapshot.model import SnapshotJob, SnapshotRequest, Source
 
 __all__ = ["CreateSnapshot"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class CreateSnapshot:
         reader: SnapshotReader,
         writer: SnapshotWriter,
         count: CountForJob[SnapshotJob],
+        documents: WarmDocuments,
         clock: Clock,
         new_id: IdGenerator,
     ) -> None:
@@ -46,6 +51,7 @@ class CreateSnapshot:
         self._reader = reader
         self._writer = writer
         self._count = count
+        self._documents = documents
         self._clock = clock
         self._new_id = new_id
         self._runner = runner
@@ -56,7 +62,8 @@ class CreateSnapshot:
         Raises:
             LayerError: VALIDATION, filters with source `stored`; CACHE_COLD; TOO_MANY_REQUESTS.
         """
-        check_source(request.source, request.namespace, request.filters)
+        check_source(request.source, request.filters)
+        warm = await self._warm(request) if request.source is Source.CACHE else None
         job = SnapshotJob(
             id=self._new_id(),
             namespace=request.namespace,
@@ -64,11 +71,21 @@ class CreateSnapshot:
             source=request.source,
             created_at_ms=self._now_ms(),
         )
-        self._runner.start(job, lambda: self._complete(job, request))
+        try:
+            self._runner.start(job, lambda: self._complete(job, request, warm))
+        except LayerError:
+            if warm is not None:
+                warm.scan.close()
+            raise
         return job
 
-    async def _complete(self, job: SnapshotJob, request: SnapshotRequest) -> SnapshotJob:
-        outcome = await self._answer(job, request)
+    async def _complete(
+        self, job: SnapshotJob, request: SnapshotRequest, warm: WarmCount | None
+    ) -> SnapshotJob:
+        if warm is not None:
+            outcome = await self._from_cache(job, warm)
+        else:
+            outcome = await self._answer(job, request)
         completed = self._jobs.get(job.namespace, job.id).completed(
             self._now_ms(), outcome.source, outcome.body.watermark_ms, outcome.documents_scanned
         )
@@ -86,7 +103,29 @@ class CreateSnapshot:
                     f"no stored snapshot of {request.namespace!r} holds the field "
                     f"{request.field!r}; use source origin"
                 )
+        if request.source is Source.AUTO:
+            try:
+                return await self._from_cache(job, await self._warm(request))
+            except LayerError as error:
+                # Cold, or not certain: the origin knows.
+                _logger.info("not counted from the cache", extra={"cause": error.message})
         return await self._from_origin(job, request)
+
+    async def _warm(self, request: SnapshotRequest) -> WarmCount:
+        return await WarmCount.prepare(
+            self._documents, request.namespace, request.field, request.filters
+        )
+
+    async def _from_cache(self, job: SnapshotJob, warm: WarmCount) -> _Outcome:
+        """Not persisted: only the origin is authoritative."""
+
+        def advance(documents: int, expected: int | None) -> None:
+            current = self._jobs.get(job.namespace, job.id)
+            self._jobs.update(current.advanced(documents, expected or documents))
+
+        counts = await warm.count(on_progress=advance)
+        body = counts.body(job.namespace, warm.scan.stable_as_of_ms)
+        return _Outcome(Source.CACHE, body, counts.row_count)
 
     async def _from_origin(self, job: SnapshotJob, request: SnapshotRequest) -> _Outcome:
         counts, watermark_ms = await self._count(

@@ -15,7 +15,7 @@ from services.core.job_book import JobBook, JobStatus
 from services.core.job_runner import JobRunner
 from services.formats.snapshot_body import ValueCount
 from services.snapshot.count_for_job import CountForJob
-from services.snapshot.countable import check_source
+from services.snapshot.countable import check_source, refuse_cache
 from services.snapshot.model import ScanJob, Source
 
 __all__ = ["COUNTED_VALUES", "KEPT_VALUES", "ScanRequest", "ScanValues", "ValuesPage"]
@@ -87,7 +87,8 @@ class ScanValues:
         Raises:
             LayerError: VALIDATION, filters with source `stored`; CACHE_COLD; TOO_MANY_REQUESTS.
         """
-        check_source(request.source, request.namespace, request.filters)
+        check_source(request.source, request.filters)
+        refuse_cache(request.source)
         job = ScanJob(
             self._new_id(), request.namespace, request.field, request.source, self._now_ms()
         )

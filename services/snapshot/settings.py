@@ -19,6 +19,10 @@ class SnapshotSettings(StoreSettings):
     """SnapshotService's settings."""
 
     snapshot_port: Port = Field(8081, description="Port of SnapshotService.")
+    document_address: str = Field(
+        "127.0.0.1:8084",
+        description="DocumentService, `host:port`; the gateway's where it has replicas.",
+    )
     index_folder: Path | None = Field(
         None, description="Folder of YAML files with `Index` resources."
     )

@@ -20,7 +20,8 @@ from services.core.ids import random_id
 from services.core.job_book import JobBook
 from services.core.job_runner import JobRunner
 from services.core.tasks import running
-from services.edge.server import Service
+from services.edge.server import MAX_MESSAGE_BYTES, Service
+from services.edge.settings import parse_keys
 from services.indexes.file_catalog import FileIndexCatalog
 from services.indexes.policies import Policies
 from services.indexes.policy import IndexCatalog
@@ -30,6 +31,7 @@ from services.snapshot.count_documents import CountDocuments
 from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount
 from services.snapshot.create_snapshot import CreateSnapshot
+from services.snapshot.document_client import DocumentClient
 from services.snapshot.drain import Drain
 from services.snapshot.leases import Leases, LeaseTerms
 from services.snapshot.model import ScanJob, SnapshotJob
@@ -132,6 +134,14 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             intervals=PollIntervals(settings.watch_updating_seconds, settings.watch_stable_seconds),
             reconcile_seconds=1.0,
         )
+        channel = await stack.enter_async_context(
+            grpc.aio.insecure_channel(
+                settings.document_address,
+                interceptors=telemetry.client_interceptors,
+                options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)],
+            )
+        )
+        keys = parse_keys(settings.gateway_api_key)
         jobs = JobBook[SnapshotJob]("snapshot job")
         runner = JobRunner(jobs, clock)
         create = CreateSnapshot(
@@ -140,6 +150,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             reader=parts.reader,
             writer=parts.writer,
             count=CountForJob(jobs, parts.watermarks, parts.origin, policies.scan_threads),
+            documents=DocumentClient(channel, keys[0] if keys else None),
             clock=clock,
             new_id=random_id,
         )

@@ -11,7 +11,7 @@ import pytest
 
 from services.cli.stack import Stack
 from tests.e2e.conftest import write
-from tests.e2e.stacks import eventually
+from tests.e2e.stacks import eventually, snapshot_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -214,3 +214,38 @@ async def test_a_warm_job_makes_every_document_a_hit(stack: Stack, http: httpx.A
     assert (refused.status_code, refused.json()["error"]) == (422, "validation_error")
     absent = await http.get(f"{base}/warm-jobs/none")
     assert absent.status_code == 404
+
+
+async def test_a_warm_namespace_is_counted_from_the_cache(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"id": n, "color": ["red", "blue", "ä"][n % 3], "n": n} for n in range(1, 2501)
+    ]
+    await write(stack, "counted", rows)
+    base = "/v2/namespaces/counted"
+    cold = await http.post(f"{base}/snapshots", json={"field": "color", "source": "cache"})
+    assert (cold.status_code, cold.json()["error"]) == (503, "cache_cold")
+    job = (await http.post(f"{base}/warm")).json()
+
+    async def warm() -> str:
+        status: str = (await http.get(f"{base}/warm-jobs/{job['id']}")).json()["status"]
+        return status
+
+    assert await eventually(warm, lambda status: status != "running") == "completed"
+    filters = ["n", "Lte", 1000]
+    for asked in ({"field": "color"}, {"field": "color", "filters": filters}):
+        cache = await snapshot_of(http, "counted", source="cache", **asked)
+        origin = await snapshot_of(http, "counted", source="origin", **asked)
+        assert (cache["status"], cache["effective_source"]) == ("completed", "cache"), cache
+        assert cache["sha"] == origin["sha"]
+    auto = await snapshot_of(http, "counted", field="n", filters=filters)
+    assert auto["effective_source"] == "cache"
+    refused = await http.post(
+        f"{base}/snapshots",
+        json={"field": "color", "source": "cache", "filters": ["color", "Regex", "r.*"]},
+    )
+    assert (refused.status_code, refused.json()["error"]) == (422, "validation_error")
+    await http.post(base, json={"patch_rows": [{"id": 1, "color": "green"}]})
+    again = await http.post(f"{base}/snapshots", json={"field": "color", "source": "cache"})
+    assert (again.status_code, again.json()["error"]) == (503, "cache_cold")

@@ -26,6 +26,7 @@ from services.storage.counting import CountingObjectStore
 from tests.doubles.fake_clock import FakeClock
 from tests.doubles.memory_object_store import MemoryObjectStore
 from tests.doubles.table_store import TableVectorStore
+from tests.doubles.warm_documents import StoredWarmDocuments
 
 NS = Namespace("products")
 
@@ -55,6 +56,7 @@ class SnapshotHarness:
         self.reader = SnapshotReader(self.store, NoCache())
         self.writer = SnapshotWriter(self.store, NoCache())
         self.jobs = JobBook[SnapshotJob]("snapshot job")
+        self.documents = StoredWarmDocuments()
         self._ids = iter(range(1_000_000))
         self.restart()
 
@@ -88,6 +90,7 @@ class SnapshotHarness:
             reader=self.reader,
             writer=self.writer,
             count=CountForJob(self.jobs, self.watermarks, origin, lambda _namespace: 4),
+            documents=self.documents,
             clock=self.clock,
             new_id=lambda: f"job-{next(self._ids)}",
         )

@@ -28,13 +28,15 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n layer/document/v2/document.proto\x12\x11layer.document.v2\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"&\n\x11\x42\x65ginWriteRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"\x14\n\x12\x42\x65ginWriteResponse\"$\n\x0f\x45ndWriteRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"\x12\n\x10\x45ndWriteResponse\"S\n\x12GetDocumentRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06\x64oc_id\x18\x02 \x01(\t\x12\x1a\n\x12include_attributes\x18\x03 \x03(\t\"C\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\nattributes\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"V\n\x18\x42\x61tchGetDocumentsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x1a\n\x12include_attributes\x18\x03 \x03(\t\"\\\n\x19\x42\x61tchGetDocumentsResponse\x12.\n\tdocuments\x18\x01 \x03(\x0b\x32\x1b.layer.document.v2.Document\x12\x0f\n\x07missing\x18\x02 \x03(\t\"O\n\x14\x43reateWarmJobRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x16\n\tpage_size\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_page_size\"\x91\x02\n\x07WarmJob\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x19\n\x11\x64ocuments_scanned\x18\x05 \x01(\x03\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cstable_as_of\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05\x65rror\x18\t \x01(\tH\x01\x88\x01\x01\x42\x0f\n\r_stable_as_ofB\x08\n\x06_error\"(\n\x13ListWarmJobsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"E\n\x14ListWarmJobsResponse\x12-\n\twarm_jobs\x18\x01 \x03(\x0b\x32\x1a.layer.document.v2.WarmJob\"6\n\x11GetWarmJobRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"0\n\x1bGetNamespaceMetadataRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t2\xb8\x08\n\x0f\x44ocumentService\x12\x88\x01\n\x0bGetDocument\x12%.layer.document.v2.GetDocumentRequest\x1a\x1b.layer.document.v2.Document\"5\x82\xd3\xe4\x93\x02/\x12-/v2/namespaces/{namespace}/documents/{doc_id}\x12\x9f\x01\n\x11\x42\x61tchGetDocuments\x12+.layer.document.v2.BatchGetDocumentsRequest\x1a,.layer.document.v2.BatchGetDocumentsResponse\"/\x82\xd3\xe4\x93\x02)\"$/v2/namespaces/{namespace}/documents:\x01*\x12}\n\rCreateWarmJob\x12\'.layer.document.v2.CreateWarmJobRequest\x1a\x1a.layer.document.v2.WarmJob\"\'\x82\xd3\xe4\x93\x02!\"\x1f/v2/namespaces/{namespace}/warm\x12\x8d\x01\n\x0cListWarmJobs\x12&.layer.document.v2.ListWarmJobsRequest\x1a\'.layer.document.v2.ListWarmJobsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v2/namespaces/{namespace}/warm-jobs\x12\x85\x01\n\nGetWarmJob\x12$.layer.document.v2.GetWarmJobRequest\x1a\x1a.layer.document.v2.WarmJob\"5\x82\xd3\xe4\x93\x02/\x12-/v2/namespaces/{namespace}/warm-jobs/{job_id}\x12\xb0\x01\n\x14GetNamespaceMetadata\x12..layer.document.v2.GetNamespaceMetadataRequest\x1a\x14.google.api.HttpBody\"R\x82\xd3\xe4\x93\x02L\x12#/v2/namespaces/{namespace}/metadataZ%\x12#/v1/namespaces/{namespace}/metadata\x12Y\n\nBeginWrite\x12$.layer.document.v2.BeginWriteRequest\x1a%.layer.document.v2.BeginWriteResponse\x12S\n\x08\x45ndWrite\x12\".layer.document.v2.EndWriteRequest\x1a#.layer.document.v2.EndWriteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n layer/document/v2/document.proto\x12\x11layer.document.v2\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"-\n\x18ReadWarmDocumentsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"f\n\x19ReadWarmDocumentsResponse\x12\x31\n\x07summary\x18\x01 \x01(\x0b\x32\x1e.layer.document.v2.WarmSummaryH\x00\x12\x0e\n\x04rows\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x9e\x01\n\x0bWarmSummary\x12\x11\n\tdocuments\x18\x01 \x01(\x03\x12\x14\n\x0cstable_as_of\x18\x02 \x01(\x03\x12\x38\n\x05types\x18\x03 \x03(\x0b\x32).layer.document.v2.WarmSummary.TypesEntry\x1a,\n\nTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"&\n\x11\x42\x65ginWriteRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"\x14\n\x12\x42\x65ginWriteResponse\"$\n\x0f\x45ndWriteRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"\x12\n\x10\x45ndWriteResponse\"S\n\x12GetDocumentRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06\x64oc_id\x18\x02 \x01(\t\x12\x1a\n\x12include_attributes\x18\x03 \x03(\t\"C\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\nattributes\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"V\n\x18\x42\x61tchGetDocumentsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x1a\n\x12include_attributes\x18\x03 \x03(\t\"\\\n\x19\x42\x61tchGetDocumentsResponse\x12.\n\tdocuments\x18\x01 \x03(\x0b\x32\x1b.layer.document.v2.Document\x12\x0f\n\x07missing\x18\x02 \x03(\t\"O\n\x14\x43reateWarmJobRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x16\n\tpage_size\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_page_size\"\x91\x02\n\x07WarmJob\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x19\n\x11\x64ocuments_scanned\x18\x05 \x01(\x03\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cstable_as_of\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05\x65rror\x18\t \x01(\tH\x01\x88\x01\x01\x42\x0f\n\r_stable_as_ofB\x08\n\x06_error\"(\n\x13ListWarmJobsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"E\n\x14ListWarmJobsResponse\x12-\n\twarm_jobs\x18\x01 \x03(\x0b\x32\x1a.layer.document.v2.WarmJob\"6\n\x11GetWarmJobRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"0\n\x1bGetNamespaceMetadataRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t2\xaa\t\n\x0f\x44ocumentService\x12\x88\x01\n\x0bGetDocument\x12%.layer.document.v2.GetDocumentRequest\x1a\x1b.layer.document.v2.Document\"5\x82\xd3\xe4\x93\x02/\x12-/v2/namespaces/{namespace}/documents/{doc_id}\x12\x9f\x01\n\x11\x42\x61tchGetDocuments\x12+.layer.document.v2.BatchGetDocumentsRequest\x1a,.layer.document.v2.BatchGetDocumentsResponse\"/\x82\xd3\xe4\x93\x02)\"$/v2/namespaces/{namespace}/documents:\x01*\x12}\n\rCreateWarmJob\x12\'.layer.document.v2.CreateWarmJobRequest\x1a\x1a.layer.document.v2.WarmJob\"\'\x82\xd3\xe4\x93\x02!\"\x1f/v2/namespaces/{namespace}/warm\x12\x8d\x01\n\x0cListWarmJobs\x12&.layer.document.v2.ListWarmJobsRequest\x1a\'.layer.document.v2.ListWarmJobsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v2/namespaces/{namespace}/warm-jobs\x12\x85\x01\n\nGetWarmJob\x12$.layer.document.v2.GetWarmJobRequest\x1a\x1a.layer.document.v2.WarmJob\"5\x82\xd3\xe4\x93\x02/\x12-/v2/namespaces/{namespace}/warm-jobs/{job_id}\x12\xb0\x01\n\x14GetNamespaceMetadata\x12..layer.document.v2.GetNamespaceMetadataRequest\x1a\x14.google.api.HttpBody\"R\x82\xd3\xe4\x93\x02L\x12#/v2/namespaces/{namespace}/metadataZ%\x12#/v1/namespaces/{namespace}/metadata\x12p\n\x11ReadWarmDocuments\x12+.layer.document.v2.ReadWarmDocumentsRequest\x1a,.layer.document.v2.ReadWarmDocumentsResponse0\x01\x12Y\n\nBeginWrite\x12$.layer.document.v2.BeginWriteRequest\x1a%.layer.document.v2.BeginWriteResponse\x12S\n\x08\x45ndWrite\x12\".layer.document.v2.EndWriteRequest\x1a#.layer.document.v2.EndWriteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'layer.document.v2.document_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_WARMSUMMARY_TYPESENTRY']._loaded_options = None
+  _globals['_WARMSUMMARY_TYPESENTRY']._serialized_options = b'8\001'
   _globals['_DOCUMENTSERVICE'].methods_by_name['GetDocument']._loaded_options = None
   _globals['_DOCUMENTSERVICE'].methods_by_name['GetDocument']._serialized_options = b'\202\323\344\223\002/\022-/v2/namespaces/{namespace}/documents/{doc_id}'
   _globals['_DOCUMENTSERVICE'].methods_by_name['BatchGetDocuments']._loaded_options = None
@@ -47,34 +49,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTSERVICE'].methods_by_name['GetWarmJob']._serialized_options = b'\202\323\344\223\002/\022-/v2/namespaces/{namespace}/warm-jobs/{job_id}'
   _globals['_DOCUMENTSERVICE'].methods_by_name['GetNamespaceMetadata']._loaded_options = None
   _globals['_DOCUMENTSERVICE'].methods_by_name['GetNamespaceMetadata']._serialized_options = b'\202\323\344\223\002L\022#/v2/namespaces/{namespace}/metadataZ%\022#/v1/namespaces/{namespace}/metadata'
-  _globals['_BEGINWRITEREQUEST']._serialized_start=175
-  _globals['_BEGINWRITEREQUEST']._serialized_end=213
-  _globals['_BEGINWRITERESPONSE']._serialized_start=215
-  _globals['_BEGINWRITERESPONSE']._serialized_end=235
-  _globals['_ENDWRITEREQUEST']._serialized_start=237
-  _globals['_ENDWRITEREQUEST']._serialized_end=273
-  _globals['_ENDWRITERESPONSE']._serialized_start=275
-  _globals['_ENDWRITERESPONSE']._serialized_end=293
-  _globals['_GETDOCUMENTREQUEST']._serialized_start=295
-  _globals['_GETDOCUMENTREQUEST']._serialized_end=378
-  _globals['_DOCUMENT']._serialized_start=380
-  _globals['_DOCUMENT']._serialized_end=447
-  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_start=449
-  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_end=535
-  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_start=537
-  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_end=629
-  _globals['_CREATEWARMJOBREQUEST']._serialized_start=631
-  _globals['_CREATEWARMJOBREQUEST']._serialized_end=710
-  _globals['_WARMJOB']._serialized_start=713
-  _globals['_WARMJOB']._serialized_end=986
-  _globals['_LISTWARMJOBSREQUEST']._serialized_start=988
-  _globals['_LISTWARMJOBSREQUEST']._serialized_end=1028
-  _globals['_LISTWARMJOBSRESPONSE']._serialized_start=1030
-  _globals['_LISTWARMJOBSRESPONSE']._serialized_end=1099
-  _globals['_GETWARMJOBREQUEST']._serialized_start=1101
-  _globals['_GETWARMJOBREQUEST']._serialized_end=1155
-  _globals['_GETNAMESPACEMETADATAREQUEST']._serialized_start=1157
-  _globals['_GETNAMESPACEMETADATAREQUEST']._serialized_end=1205
-  _globals['_DOCUMENTSERVICE']._serialized_start=1208
-  _globals['_DOCUMENTSERVICE']._serialized_end=2288
+  _globals['_READWARMDOCUMENTSREQUEST']._serialized_start=175
+  _globals['_READWARMDOCUMENTSREQUEST']._serialized_end=220
+  _globals['_READWARMDOCUMENTSRESPONSE']._serialized_start=222
+  _globals['_READWARMDOCUMENTSRESPONSE']._serialized_end=324
+  _globals['_WARMSUMMARY']._serialized_start=327
+  _globals['_WARMSUMMARY']._serialized_end=485
+  _globals['_WARMSUMMARY_TYPESENTRY']._serialized_start=441
+  _globals['_WARMSUMMARY_TYPESENTRY']._serialized_end=485
+  _globals['_BEGINWRITEREQUEST']._serialized_start=487
+  _globals['_BEGINWRITEREQUEST']._serialized_end=525
+  _globals['_BEGINWRITERESPONSE']._serialized_start=527
+  _globals['_BEGINWRITERESPONSE']._serialized_end=547
+  _globals['_ENDWRITEREQUEST']._serialized_start=549
+  _globals['_ENDWRITEREQUEST']._serialized_end=585
+  _globals['_ENDWRITERESPONSE']._serialized_start=587
+  _globals['_ENDWRITERESPONSE']._serialized_end=605
+  _globals['_GETDOCUMENTREQUEST']._serialized_start=607
+  _globals['_GETDOCUMENTREQUEST']._serialized_end=690
+  _globals['_DOCUMENT']._serialized_start=692
+  _globals['_DOCUMENT']._serialized_end=759
+  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_start=761
+  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_end=847
+  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_start=849
+  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_end=941
+  _globals['_CREATEWARMJOBREQUEST']._serialized_start=943
+  _globals['_CREATEWARMJOBREQUEST']._serialized_end=1022
+  _globals['_WARMJOB']._serialized_start=1025
+  _globals['_WARMJOB']._serialized_end=1298
+  _globals['_LISTWARMJOBSREQUEST']._serialized_start=1300
+  _globals['_LISTWARMJOBSREQUEST']._serialized_end=1340
+  _globals['_LISTWARMJOBSRESPONSE']._serialized_start=1342
+  _globals['_LISTWARMJOBSRESPONSE']._serialized_end=1411
+  _globals['_GETWARMJOBREQUEST']._serialized_start=1413
+  _globals['_GETWARMJOBREQUEST']._serialized_end=1467
+  _globals['_GETNAMESPACEMETADATAREQUEST']._serialized_start=1469
+  _globals['_GETNAMESPACEMETADATAREQUEST']._serialized_end=1517
+  _globals['_DOCUMENTSERVICE']._serialized_start=1520
+  _globals['_DOCUMENTSERVICE']._serialized_end=2714
 # @@protoc_insertion_point(module_scope)

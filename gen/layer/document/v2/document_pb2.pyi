@@ -21,6 +21,110 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ReadWarmDocumentsRequest(_message.Message):
+    """ReadWarmDocumentsRequest names the namespace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Namespace name."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadWarmDocumentsRequest: _TypeAlias = ReadWarmDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class ReadWarmDocumentsResponse(_message.Message):
+    """ReadWarmDocumentsResponse is one part of the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    rows: _builtins.bytes
+    """JSON of the form of a query's answer, `{"rows": [...]}`, without vectors."""
+    @_builtins.property
+    def summary(self) -> Global___WarmSummary:
+        """What follows."""
+
+    def __init__(
+        self,
+        *,
+        summary: Global___WarmSummary | None = ...,
+        rows: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["part", b"part", "rows", b"rows", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["part", b"part", "rows", b"rows", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["summary", "rows"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___ReadWarmDocumentsResponse: _TypeAlias = ReadWarmDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class WarmSummary(_message.Message):
+    """WarmSummary says what a warm namespace holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TypesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    STABLE_AS_OF_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    documents: _builtins.int
+    """Documents that follow."""
+    stable_as_of: _builtins.int
+    """Watermark, epoch milliseconds: every write before it is in them."""
+    @_builtins.property
+    def types(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Schema types by attribute, such as `[]string`."""
+
+    def __init__(
+        self,
+        *,
+        documents: _builtins.int = ...,
+        stable_as_of: _builtins.int = ...,
+        types: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "stable_as_of", b"stable_as_of", "types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WarmSummary: _TypeAlias = WarmSummary  # noqa: Y015
+
+@_typing.final
 class BeginWriteRequest(_message.Message):
     """BeginWriteRequest names the namespace."""
 

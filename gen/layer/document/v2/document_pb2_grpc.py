@@ -68,6 +68,11 @@ class DocumentServiceStub:
                 request_serializer=layer_dot_document_dot_v2_dot_document__pb2.GetNamespaceMetadataRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.ReadWarmDocuments = channel.unary_stream(
+                '/layer.document.v2.DocumentService/ReadWarmDocuments',
+                request_serializer=layer_dot_document_dot_v2_dot_document__pb2.ReadWarmDocumentsRequest.SerializeToString,
+                response_deserializer=layer_dot_document_dot_v2_dot_document__pb2.ReadWarmDocumentsResponse.FromString,
+                _registered_method=True)
         self.BeginWrite = channel.unary_unary(
                 '/layer.document.v2.DocumentService/BeginWrite',
                 request_serializer=layer_dot_document_dot_v2_dot_document__pb2.BeginWriteRequest.SerializeToString,
@@ -129,6 +134,15 @@ class DocumentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadWarmDocuments(self, request, context):
+        """ReadWarmDocuments reads every document of a warm namespace from the cache: a summary, then rows.
+        UNAVAILABLE (`cache_cold`) when the namespace is not warm; also in the middle, when a document
+        turns out to be gone. Mesh-internal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BeginWrite(self, request, context):
         """BeginWrite says that a write to a namespace is about to be forwarded upstream: until
         EndWrite, or for a bounded time, its documents are read upstream. Mesh-internal; callers that
@@ -178,6 +192,11 @@ def add_DocumentServiceServicer_to_server(servicer, server):
                     servicer.GetNamespaceMetadata,
                     request_deserializer=layer_dot_document_dot_v2_dot_document__pb2.GetNamespaceMetadataRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ReadWarmDocuments': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadWarmDocuments,
+                    request_deserializer=layer_dot_document_dot_v2_dot_document__pb2.ReadWarmDocumentsRequest.FromString,
+                    response_serializer=layer_dot_document_dot_v2_dot_document__pb2.ReadWarmDocumentsResponse.SerializeToString,
             ),
             'BeginWrite': grpc.unary_unary_rpc_method_handler(
                     servicer.BeginWrite,
@@ -355,6 +374,33 @@ class DocumentService:
             '/layer.document.v2.DocumentService/GetNamespaceMetadata',
             layer_dot_document_dot_v2_dot_document__pb2.GetNamespaceMetadataRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadWarmDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/layer.document.v2.DocumentService/ReadWarmDocuments',
+            layer_dot_document_dot_v2_dot_document__pb2.ReadWarmDocumentsRequest.SerializeToString,
+            layer_dot_document_dot_v2_dot_document__pb2.ReadWarmDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,11 @@ class DocumentServiceStub:
     """GetNamespaceMetadata answers the upstream's metadata with a `layer` block added: JSON as
     bytes, so that the upstream's numbers pass unchanged.
     """
+    ReadWarmDocuments: _grpc.UnaryStreamMultiCallable[_document_pb2.ReadWarmDocumentsRequest, _document_pb2.ReadWarmDocumentsResponse]
+    """ReadWarmDocuments reads every document of a warm namespace from the cache: a summary, then rows.
+    UNAVAILABLE (`cache_cold`) when the namespace is not warm; also in the middle, when a document
+    turns out to be gone. Mesh-internal.
+    """
     BeginWrite: _grpc.UnaryUnaryMultiCallable[_document_pb2.BeginWriteRequest, _document_pb2.BeginWriteResponse]
     """BeginWrite says that a write to a namespace is about to be forwarded upstream: until
     EndWrite, or for a bounded time, its documents are read upstream. Mesh-internal; callers that
@@ -82,6 +87,11 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     GetNamespaceMetadata: _aio.UnaryUnaryMultiCallable[_document_pb2.GetNamespaceMetadataRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """GetNamespaceMetadata answers the upstream's metadata with a `layer` block added: JSON as
     bytes, so that the upstream's numbers pass unchanged.
+    """
+    ReadWarmDocuments: _aio.UnaryStreamMultiCallable[_document_pb2.ReadWarmDocumentsRequest, _document_pb2.ReadWarmDocumentsResponse]  # type: ignore[assignment]
+    """ReadWarmDocuments reads every document of a warm namespace from the cache: a summary, then rows.
+    UNAVAILABLE (`cache_cold`) when the namespace is not warm; also in the middle, when a document
+    turns out to be gone. Mesh-internal.
     """
     BeginWrite: _aio.UnaryUnaryMultiCallable[_document_pb2.BeginWriteRequest, _document_pb2.BeginWriteResponse]  # type: ignore[assignment]
     """BeginWrite says that a write to a namespace is about to be forwarded upstream: until
@@ -147,6 +157,17 @@ class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
         """GetNamespaceMetadata answers the upstream's metadata with a `layer` block added: JSON as
         bytes, so that the upstream's numbers pass unchanged.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadWarmDocuments(
+        self,
+        request: _document_pb2.ReadWarmDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_document_pb2.ReadWarmDocumentsResponse], _abc.AsyncIterator[_document_pb2.ReadWarmDocumentsResponse]]:
+        """ReadWarmDocuments reads every document of a warm namespace from the cache: a summary, then rows.
+        UNAVAILABLE (`cache_cold`) when the namespace is not warm; also in the middle, when a document
+        turns out to be gone. Mesh-internal.
         """
 
     @_abc_1.abstractmethod

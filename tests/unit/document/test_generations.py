@@ -1,0 +1,187 @@
+"""What a process may believe of the shared cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from services.core.errors import ErrorKind, LayerError
+from services.core.ids import Namespace
+from services.document import generations as module
+from services.document.read_warm import ReadWarm
+from services.document.warm_job import WarmRecord
+from services.document.warm_namespace import id_list_key, warm_key
+from tests.doubles.failing_cache import FailingCache
+from tests.doubles.fake_clock import FakeClock
+from tests.doubles.memory_cache import MemoryCache
+from tests.doubles.table_store import TableVectorStore
+from tests.unit.document.harness import NS, Replica, running_replica
+
+
+class World:
+    """An upstream, a shared cache, and replicas with a link each."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self.clock = FakeClock()
+        self.upstream = TableVectorStore(NS, [{"id": 1, "n": 0}])
+        self.shared = MemoryCache(self.clock)
+        self._stack = stack
+
+    async def replica(self) -> tuple[Replica, FailingCache]:
+        link = FailingCache(self.shared)
+        running = running_replica(self.upstream, link, self.clock)
+        return await self._stack.enter_async_context(running), link
+
+    def write(self, n: int) -> None:
+        """Upstream, with no notice yet."""
+        self.upstream.rows[0]["n"] = n
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield World(stack)
+
+
+async def cached(replica: Replica, n: int) -> None:
+    await replica.value()
+    await replica.cached.idle()
+    assert await replica.value() == (n, "hit")
+
+
+async def test_what_one_replica_caches_another_that_knows_the_namespace_serves(
+    world: World,
+) -> None:
+    (first, _), (second, _) = await world.replica(), await world.replica()
+    await first.value()
+    await second.value()
+    await second.cached.idle()
+    assert await first.value() == (0, "hit")
+    await first.generations.end_write(NS)
+    assert (await second.value())[1] == "miss"
+
+
+async def test_a_process_that_has_just_started_believes_nothing(world: World) -> None:
+    old, _ = await world.replica()
+    await cached(old, 0)
+    world.write(1)
+    new, _ = await world.replica()
+    assert await new.value() == (1, "miss")
+    assert (await old.value())[0] == 1
+
+
+async def test_a_process_that_stood_still_believes_nothing(world: World) -> None:
+    replica, _ = await world.replica()
+    await cached(replica, 0)
+    world.write(1)
+    world.clock.advance(1.1)
+    assert await replica.value() == (1, "miss")
+    assert replica.generations.counts.stood_still == 1
+    replica.live(world.clock, 10)
+    assert replica.generations.counts.stood_still == 1
+
+
+async def test_a_notice_that_cannot_be_stored_is_owed_to_the_others(world: World) -> None:
+    (told, link), (other, _) = await world.replica(), await world.replica()
+    await told.value()
+    await cached(other, 0)
+    link.down = True
+    world.write(1)
+    await told.generations.end_write(NS)
+    assert await told.value() == (1, "miss-on-error")
+    link.down = False
+    settling = asyncio.create_task(told.generations.settle())
+    try:
+        for _ in range(20):
+            await asyncio.sleep(0)
+    finally:
+        settling.cancel()
+        await asyncio.gather(settling, return_exceptions=True)
+    assert (await other.value())[0] == 1
+
+
+async def test_the_namespaces_believed_in_are_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TRUSTED", 2)
+    monkeypatch.setattr(module, "_OWED", 2)
+    replica, link = await world.replica()
+    names = [Namespace(name) for name in ("a", "b", "c")]
+    tokens = [(await replica.generations.current(name)).generation for name in names]
+    assert await replica.generations.peek(names[0]) is None
+    assert await replica.generations.peek(names[2]) == tokens[2]
+    link.down = True
+    for name in names:
+        await replica.generations.end_write(name)
+    assert replica.generations.counts.owed_dropped == 1
+
+
+async def test_a_lost_generation_makes_a_new_one(world: World) -> None:
+    replica, _ = await world.replica()
+    await cached(replica, 0)
+    await world.shared.delete([f"document-generation/{NS}"])
+    assert await replica.value() == (0, "miss")
+
+
+async def test_peeking_mints_nothing(world: World) -> None:
+    (first, _), (second, _) = await world.replica(), await world.replica()
+    await cached(first, 0)
+    assert await second.generations.peek(NS) is None
+    assert await first.value() == (0, "hit")
+    await first.generations.begin_write(NS)
+    assert await first.generations.peek(NS) is None
+
+
+@pytest.mark.parametrize("lost", ["nothing", "record", "ids", "document", "cache"])
+async def test_reading_a_warm_namespace_notices_what_is_gone(world: World, lost: str) -> None:
+    replica, link = await world.replica()
+    await cached(replica, 0)
+    generation = await replica.generations.peek(NS)
+    assert generation is not None
+    record = WarmRecord(generation, 1, 1, 1, {})
+    await world.shared.put_many(
+        {
+            warm_key(NS): b'{"generation":"%s","id_lists":1,"documents":1,"stable_as_of_ms":1,'
+            b'"types":{}}' % generation.encode(),
+            id_list_key(NS, generation, 0): b'["1"]',
+        }
+    )
+    gone = {
+        "record": warm_key(NS),
+        "ids": id_list_key(NS, generation, 0),
+        "document": f"document/{NS}/{generation}/1",
+    }
+    await world.shared.delete([gone[lost]] if lost in gone else [])
+    link.down = lost == "cache"
+    read = ReadWarm(link, replica.generations)
+
+    async def pages() -> list[bytes]:
+        assert await read.record(NS) == record
+        return [page async for page in read.pages(NS, record)]
+
+    if lost == "nothing":
+        assert await pages() == [b'{"rows":[{"id":1,"n":0}]}']
+        return
+    with pytest.raises(LayerError) as cold:
+        await pages()
+    assert cold.value.kind is ErrorKind.CACHE_COLD
+
+
+async def test_a_write_ends_warmth(world: World) -> None:
+    replica, link = await world.replica()
+    await cached(replica, 0)
+    generation = await replica.generations.peek(NS)
+    await world.shared.put_many(
+        {
+            warm_key(NS): b'{"generation":"%s","id_lists":0,"documents":0,"stable_as_of_ms":1,'
+            b'"types":{}}' % str(generation).encode()
+        }
+    )
+    read = ReadWarm(link, replica.generations)
+    assert (await read.record(NS)).generation == generation
+    await replica.generations.end_write(NS)
+    with pytest.raises(LayerError):
+        await read.record(NS)
