@@ -30,6 +30,7 @@ from services.document.warm_job import WarmJob
 from services.document.warm_namespace import WarmNamespace
 from services.edge.server import Service
 from services.edge.settings import parse_keys
+from services.telemetry.counts import observe_counts
 from services.telemetry.providers import Telemetry
 from services.wiring.stores import open_guarded_cache, open_object_store, open_upstream
 
@@ -43,8 +44,9 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
     """The service; what it holds closes with the context, fetches are sent last of all."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_object_store(settings, clock))
-        cache = await stack.enter_async_context(open_guarded_cache(settings, clock))
+        meter = telemetry.meter
+        store = await stack.enter_async_context(open_object_store(settings, clock, meter))
+        cache = await stack.enter_async_context(open_guarded_cache(settings, clock, meter))
         upstream = await stack.enter_async_context(open_upstream())
         channel = await stack.enter_async_context(
             grpc.aio.insecure_channel(
@@ -62,6 +64,12 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
         cached = CachedDocuments(cache, clock, ttl_seconds=settings.document_ttl_seconds)
         await stack.enter_async_context(
             running(generations.beat(), generations.settle(), cached.run())
+        )
+        observe_counts(
+            meter,
+            fetches=recorder.counts,
+            generations=generations.counts,
+            backfills=cached.counts,
         )
         flights = SingleFlight[tuple[Namespace, str, str], bytes]()
         stack.push_async_callback(flights.close)

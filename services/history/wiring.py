@@ -24,7 +24,11 @@ __all__ = ["build"]
 async def build(settings: HistorySettings, telemetry: Telemetry) -> AsyncIterator[Service]:
     """The service; its stores close with the context."""
     clock = SystemClock()
-    async with open_object_store(settings, clock) as store, open_cache(settings, clock) as cache:
+    meter = telemetry.meter
+    async with (
+        open_object_store(settings, clock, meter) as store,
+        open_cache(settings, clock, meter) as cache,
+    ):
         reader = SnapshotReader(store, cache)
         servicer = HistoryServicer(reader, ListActivity(reader))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import grpc
 from layer.scan.v2 import scan_pb2, scan_pb2_grpc
 from layer.snapshot.v2 import snapshot_pb2, snapshot_pb2_grpc
+from opentelemetry.metrics import Meter
 
 from services.archive.read_snapshots import SnapshotReader
 from services.archive.write_snapshot import SnapshotWriter
@@ -66,11 +67,13 @@ class Parts:
 
 
 @asynccontextmanager
-async def open_parts(settings: SnapshotSettings, clock: Clock) -> AsyncIterator[Parts]:
+async def open_parts(
+    settings: SnapshotSettings, clock: Clock, meter: Meter | None = None
+) -> AsyncIterator[Parts]:
     """The parts over open stores, with the policies read once."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_object_store(settings, clock))
-        cache = await stack.enter_async_context(open_cache(settings, clock))
+        store = await stack.enter_async_context(open_object_store(settings, clock, meter))
+        cache = await stack.enter_async_context(open_cache(settings, clock, meter))
         upstream = await stack.enter_async_context(open_upstream())
 
         reader = SnapshotReader(store, cache)
@@ -121,7 +124,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
     """The service; its loops and stores end with the context, in reverse order."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(open_parts(settings, clock))
+        parts = await stack.enter_async_context(open_parts(settings, clock, telemetry.meter))
         policies = parts.policies
         watcher = NamespaceWatcher(
             policies=policies,

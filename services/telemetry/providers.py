@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import grpc
@@ -38,25 +39,22 @@ def build_telemetry(
     given. Metrics are served for Prometheus on `metrics_host` and `metrics_port`, 0 for none.
     """
     resource = Resource.create({SERVICE_NAME: service})
+    cleanup = ExitStack()
     tracers = TracerProvider(resource=resource)
+    cleanup.callback(tracers.shutdown)
     if otlp_endpoint:
         tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint)))
     readers = []
-    stop_metrics: Callable[[], None] = lambda: None  # noqa: E731
     if metrics_port:
         readers.append(PrometheusMetricReader())
         server, _thread = start_http_server(metrics_port, addr=metrics_host)
-        stop_metrics = server.shutdown
+        cleanup.callback(server.server_close)
+        cleanup.callback(server.shutdown)
     meters = MeterProvider(resource=resource, metric_readers=readers)
-
-    def shutdown() -> None:
-        tracers.shutdown()
-        meters.shutdown()
-        stop_metrics()
-
+    cleanup.callback(meters.shutdown)
     return Telemetry(
         server_interceptors=[aio_server_interceptor(tracer_provider=tracers)],
         client_interceptors=aio_client_interceptors(tracer_provider=tracers),
         meter=meters.get_meter("layer"),
-        shutdown=shutdown,
+        shutdown=cleanup.close,
     )

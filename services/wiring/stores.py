@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from opentelemetry.metrics import Meter
 from pydantic import Field
 
 from services.cache.aerospike_cache import AerospikeCache, AerospikeSettings
@@ -19,10 +20,12 @@ from services.cache.lmdb_cache import LmdbCache
 from services.cache.no_cache import NoCache
 from services.core.clock import Clock
 from services.edge.settings import ServerSettings, load_settings
+from services.storage.counting import CountingObjectStore
 from services.storage.files import FileObjectStore
 from services.storage.object_store import ObjectStore
 from services.storage.retrying import RetryingObjectStore
 from services.storage.s3 import S3ObjectStore, S3Settings
+from services.telemetry.counts import observe_counts
 from services.upstream.turbopuffer_store import TurbopufferSettings, TurbopufferVectorStore
 from services.upstream.vector_store import VectorStore
 
@@ -60,8 +63,10 @@ class StoreSettings(ServerSettings):
 
 
 @asynccontextmanager
-async def open_object_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[ObjectStore]:
-    """The object store, with retries."""
+async def open_object_store(
+    settings: StoreSettings, clock: Clock, meter: Meter | None = None
+) -> AsyncIterator[ObjectStore]:
+    """The object store, with retries. The meter counts requests, repeated ones too."""
     parts = urlsplit(settings.object_store)
     raw: FileObjectStore | S3ObjectStore
     if parts.scheme == "file":
@@ -76,19 +81,26 @@ async def open_object_store(settings: StoreSettings, clock: Clock) -> AsyncItera
             )
         )
     async with raw:
+        counting = CountingObjectStore(raw)
+        if meter is not None:
+            observe_counts(meter, object_store=counting.counts)
         rng = random.Random()  # noqa: S311 - jitter, not a secret
-        yield RetryingObjectStore(raw, clock=clock, rng=rng)
+        yield RetryingObjectStore(counting, clock=clock, rng=rng)
 
 
 @asynccontextmanager
-async def open_cache(settings: StoreSettings, clock: Clock) -> AsyncIterator[Cache]:
+async def open_cache(
+    settings: StoreSettings, clock: Clock, meter: Meter | None = None
+) -> AsyncIterator[Cache]:
     """The cache, whose failures are misses."""
-    async with open_guarded_cache(settings, clock) as cache:
+    async with open_guarded_cache(settings, clock, meter) as cache:
         yield BestEffortCache(cache)
 
 
 @asynccontextmanager
-async def open_guarded_cache(settings: StoreSettings, clock: Clock) -> AsyncIterator[GuardedCache]:
+async def open_guarded_cache(
+    settings: StoreSettings, clock: Clock, meter: Meter | None = None
+) -> AsyncIterator[GuardedCache]:
     """The cache for those who have to know of its failures, which come soon."""
     parts = urlsplit(settings.cache)
     if not parts.scheme:
@@ -102,7 +114,10 @@ async def open_guarded_cache(settings: StoreSettings, clock: Clock) -> AsyncIter
         aerospike = AerospikeSettings(hosts=parts.netloc, namespace=parts.path.strip("/"))
         raw = AerospikeCache(aerospike, clock=clock)
     async with raw:
-        yield GuardedCache(raw, clock=clock)
+        guarded = GuardedCache(raw, clock=clock)
+        if meter is not None:
+            observe_counts(meter, cache=guarded.counts)
+        yield guarded
 
 
 def open_upstream() -> AbstractAsyncContextManager[VectorStore]:
