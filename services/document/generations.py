@@ -110,14 +110,13 @@ class Generations:
         self._notice_standstill()
         # Trusted before asking: trust that is won meanwhile is in a token that the answer, on
         # its way already, may not be.
-        trusted, doubts = self._trusts(namespace), self._doubts
+        trusted = self._trusts(namespace)
         try:
             stored = await self._stored(namespace)
             if stored is not None and stored.closed_until_ms > self._now_ms():
                 return CacheState(None)
             if stored is not None and not stored.closed_until_ms and trusted:
-                # Doubt that came up while the answer was on its way counts.
-                return CacheState(stored.token if doubts == self._doubts else None)
+                return CacheState(stored.token)
             return CacheState(await self._mint(namespace))
         except CacheUnavailableError:
             return CacheState(None, is_failing=True)
@@ -125,12 +124,12 @@ class Generations:
     async def peek(self, namespace: Namespace) -> str | None:
         """The generation, if there is one that is trusted: nothing is minted. Never fails."""
         self._notice_standstill()
-        trusted, doubts = self._trusts(namespace), self._doubts
+        trusted = self._trusts(namespace)
         try:
             stored = await self._stored(namespace)
         except CacheUnavailableError:
             return None
-        if stored is None or stored.closed_until_ms or not trusted or doubts != self._doubts:
+        if stored is None or stored.closed_until_ms or not trusted:
             return None
         return stored.token
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
 
+from services.cache.cache import Cache
 from services.core.errors import ErrorKind, LayerError
 from services.core.ids import Namespace
 from services.document import generations as module
@@ -38,6 +39,24 @@ class World:
     def write(self, n: int) -> None:
         """Upstream, with no notice yet."""
         self.upstream.rows[0]["n"] = n
+
+
+class LateAnswers(FailingCache):
+    """Puts take effect at once; their answers wait while `held`."""
+
+    def __init__(self, inner: Cache) -> None:
+        super().__init__(inner)
+        self.held = False
+        self.go = asyncio.Event()
+
+    async def put_many(
+        self, values: Mapping[str, bytes], *, ttl_seconds: float | None = None
+    ) -> int:
+        held = self.held
+        kept = await super().put_many(values, ttl_seconds=ttl_seconds)
+        if held:
+            await self.go.wait()
+        return kept
 
 
 @pytest.fixture
@@ -185,3 +204,22 @@ async def test_a_write_ends_warmth(world: World) -> None:
     await replica.generations.end_write(NS)
     with pytest.raises(LayerError):
         await read.record(NS)
+
+
+async def test_trust_that_was_asked_for_before_a_doubt_is_not_given_after_it(
+    world: World,
+) -> None:
+    link = LateAnswers(world.shared)
+    async with running_replica(world.upstream, link, world.clock) as replica:
+        link.held = True
+        slow = asyncio.create_task(replica.value())
+        await asyncio.sleep(0)
+        link.held = False
+        await cached(replica, 0)
+        link.down = True
+        world.write(1)
+        await replica.generations.end_write(NS)
+        link.down = False
+        link.go.set()
+        await slow
+        assert await replica.value() == (1, "miss")
