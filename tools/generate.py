@@ -72,7 +72,9 @@ def differences(expected: Path, actual: Path) -> list[str]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        fresh = Path(folder)
+        # A folder of its own: the temporary one is closed to others, and copies keep that.
+        fresh = Path(folder) / "gen"
+        fresh.mkdir()
         generate(fresh)
         if "--check" in sys.argv[1:]:
             stale = differences(fresh, GEN)
