@@ -3,38 +3,46 @@
 
 local LIMIT = 64 * 1024
 
--- Reads chunks as they pass; answers the first LIMIT bytes and whether there were more.
-local function capture(handle)
-  local parts, held, truncated = {}, 0, false
-  for chunk in handle:bodyChunks() do
-    local length = chunk:length()
-    if held < LIMIT and length > 0 then
-      local take = math.min(length, LIMIT - held)
-      parts[#parts + 1] = chunk:getBytes(0, take)
-      held = held + take
-      truncated = truncated or take < length
-    elseif length > 0 then
-      truncated = true
-    end
-  end
+local function keep(handle, name, parts, truncated)
   -- Encoded because metadata strings are UTF-8 and a body may be compressed.
-  return handle:base64Escape(table.concat(parts)), truncated
-end
-
-local function keep(handle, name, text, truncated)
+  local text = handle:base64Escape(table.concat(parts))
   local metadata = handle:streamInfo():dynamicMetadata()
   metadata:set("layer.tap", name .. "_b64", text)
   metadata:set("layer.tap", name .. "_truncated", truncated)
 end
 
+-- Reads chunks as they pass and keeps the first LIMIT bytes, and whether there were more.
+--
+-- With a content-length it keeps them as soon as all are there: over HTTP/2 the end of the stream
+-- may be a frame of its own, and the upstream may have answered before it comes.
+local function capture(handle, name)
+  local expected = tonumber(handle:headers():get("content-length") or "")
+  local parts, received, held, truncated, kept = {}, 0, 0, false, false
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    local take = math.min(length, LIMIT - held)
+    if take > 0 then
+      parts[#parts + 1] = chunk:getBytes(0, take)
+      held = held + take
+    end
+    received = received + length
+    truncated = truncated or take < length
+    if not kept and received == expected then
+      keep(handle, name, parts, truncated)
+      kept = true
+    end
+  end
+  if not kept then
+    keep(handle, name, parts, truncated)
+  end
+end
+
 function envoy_on_request(handle)
   local namespace = handle:headers():get(":path"):match("^/v[12]/namespaces/([^/?]+)")
   handle:streamInfo():dynamicMetadata():set("layer.tap", "namespace", namespace or "")
-  local text, truncated = capture(handle)
-  keep(handle, "request", text, truncated)
+  capture(handle, "request")
 end
 
 function envoy_on_response(handle)
-  local text, truncated = capture(handle)
-  keep(handle, "response", text, truncated)
+  capture(handle, "response")
 end

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import h2.connection
+import h2.events
 import httpx
 import pytest
 
@@ -122,6 +125,36 @@ async def test_http2(stack: Stack, http: httpx.AsyncClient, products: str) -> No
         )
         assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
     assert (await logged(http, products, "tap:h2"))["raw_query"] == "blue"
+
+
+async def test_http2_whose_stream_ends_after_the_answer(
+    stack: Stack, http: httpx.AsyncClient, products: str
+) -> None:
+    body = json.dumps({"rank_by": ["title", "BM25", "late"], "top_k": 1}).encode()
+    host, port = stack.gateway_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    headers = [
+        (":method", "POST"),
+        (":path", f"/v2/namespaces/{products}/query"),
+        (":scheme", "http"),
+        (":authority", f"{host}:{port}"),
+        ("content-length", str(len(body))),
+        ("x-hevlayer-tags", "tap:late-end"),
+    ]
+    connection.send_headers(1, headers)
+    connection.send_data(1, body)
+    writer.write(connection.data_to_send())
+    answered = False
+    while not answered:
+        events = connection.receive_data(await asyncio.wait_for(reader.read(65_536), 10))
+        answered = any(isinstance(event, h2.events.DataReceived) for event in events)
+        writer.write(connection.data_to_send())
+    # The whole body was there and is answered, though the stream was never ended.
+    writer.close()
+    await writer.wait_closed()
+    assert (await logged(http, products, "tap:late-end"))["raw_query"] == "late"
 
 
 async def test_the_users_words_win_over_the_querys(http: httpx.AsyncClient, products: str) -> None:
