@@ -85,7 +85,7 @@ function envoy_on_request(handle)
   end
   if rest:match("^/documents") then
     before_fetch(handle, namespace)
-  elseif not rest:match("^/_debug/") then
+  elseif not rest:match("^/_debug/") and not rest:match("^/explain_query") then
     begin_write(handle, namespace)
   end
 end

@@ -33,7 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fragile(folder: Path) -> AsyncIterator[Stack]:
     """A stack whose processes these tests kill."""
-    async with running_stack(folder) as running:
+    overrides = {"LAYER_DOCUMENT_WRITE_SECONDS": "2"}
+    async with running_stack(folder, overrides) as running:
         yield running
 
 
@@ -100,6 +101,28 @@ async def test_writes_while_the_service_stands_still_are_seen_afterwards(
         os.kill(process.pid, signal.SIGCONT)
     assert (await served(http, "still")).json()["attributes"]["n"] == 2
     await cached(http, "still")
+
+
+async def test_a_write_whose_caller_went_away_is_not_overlooked(
+    fragile: Stack, http: httpx.AsyncClient
+) -> None:
+    """The gateway hears of no answer, so its second notice never comes."""
+    await timed_write(http, "aborted", 1)
+    await cached(http, "aborted")
+    headers = {"authorization": "Bearer any"}
+    async with httpx.AsyncClient(base_url=fragile.devstore_url, headers=headers) as upstream:
+        behaviour = "/dev/v1/namespaces/aborted/behaviour"
+        await upstream.put(behaviour, json={"delay_ms": 700})
+        with pytest.raises(httpx.ReadTimeout):
+            await http.post(
+                "/v2/namespaces/aborted", json={"upsert_rows": [{"id": 1, "n": 2}]}, timeout=0.4
+            )
+        assert (await fetch(http, "aborted")).headers["x-layer-cache"] == "miss"
+        await upstream.delete(behaviour)
+        hit = await cached(http, "aborted")
+        query = {"rank_by": ["id", "asc"], "top_k": 1, "include_attributes": ["n"]}
+        direct = await upstream.post("/v2/namespaces/aborted/query", json=query)
+    assert hit.json()["attributes"]["n"] == direct.json()["rows"][0]["n"]
 
 
 async def test_a_deleted_cache_is_a_miss(http: httpx.AsyncClient, folder: Path) -> None:
