@@ -27,6 +27,7 @@ from services.edge.status import HTTP_STATUS_METADATA
 from services.edge.trace_context import caller_trace_id
 from services.edge.values import timestamp, to_struct
 from services.formats.tags import parse_tags_leniently
+from services.upstream.vector_store import ApiVersion
 
 __all__ = ["DocumentServicer"]
 
@@ -35,6 +36,9 @@ _CACHE_METADATA: Final = "x-layer-cache"
 
 _UNCERTAIN_METADATA: Final = "x-layer-cache-uncertain"
 """Set by the gateway while it owes this service the notice of a write to the namespace."""
+
+_PATH_METADATA: Final = "x-envoy-original-path"
+"""Set by the gateway's transcoder."""
 
 _Context = grpc.aio.ServicerContext[object, object]
 _Answer = TypeVar("_Answer", pb.Document, pb.BatchGetDocumentsResponse)
@@ -106,7 +110,7 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
     async def GetNamespaceMetadata(
         self, request: pb.GetNamespaceMetadataRequest, context: _Context
     ) -> httpbody_pb2.HttpBody:
-        data = await self._read_metadata(parse_namespace(request.namespace))
+        data = await self._read_metadata(parse_namespace(request.namespace), _version(context))
         return httpbody_pb2.HttpBody(content_type="application/json", data=data)
 
     async def ReadWarmDocuments(
@@ -181,6 +185,12 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
 
 def _may_use_cache(context: _Context) -> bool:
     return all(name != _UNCERTAIN_METADATA for name, _ in context.invocation_metadata() or ())
+
+
+def _version(context: _Context) -> ApiVersion:
+    """Of the path that an HTTP client called; gRPC clients have none."""
+    metadata = dict(context.invocation_metadata() or ())
+    return "v1" if str(metadata.get(_PATH_METADATA, "")).startswith("/v1/") else "v2"
 
 
 def _attributes(elements: Sequence[str]) -> list[str] | None:
