@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import duckdb
@@ -23,14 +22,15 @@ from starlette.routing import Route
 from services.core.clock import Clock
 from services.core.errors import LayerError
 from services.core.ids import parse_namespace
+from services.devstore.answers import query_statistics, timestamp, write_answer
 from services.devstore.behaviour import Behaviour, Behaviours
-from services.devstore.billing import QUERIED_BYTES, ROW_BYTES
+from services.devstore.billing import ROW_BYTES
 from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
-from services.devstore.query import Answer, query
+from services.devstore.query import query
 from services.devstore.schema import merge_schema
-from services.devstore.write import Written, write
-from services.devstore.write_request import WriteRequest, parse_write_request
+from services.devstore.write import write
+from services.devstore.write_request import parse_write_request
 
 __all__ = ["create_app"]
 
@@ -136,14 +136,14 @@ class _Face:
         started = self._clock.monotonic()
         written = await self._run(lambda: write(self._database, namespace, wanted))
         seconds = self._clock.monotonic() - started
-        return _json(_write_answer(wanted, written, seconds))
+        return _json(write_answer(wanted, written, seconds))
 
     async def query(self, request: Request, namespace: str) -> Response:
         body = await _body(request)
         started = self._clock.monotonic()
         answer = await self._run(lambda: query(self._database, namespace, body))
         seconds = self._clock.monotonic() - started
-        return _json({**answer.body, **_statistics(answer, seconds)})
+        return _json({**answer.body, **query_statistics(answer, seconds)})
 
     async def explain(self, request: Request, namespace: str) -> Response:
         await _body(request)
@@ -173,9 +173,9 @@ class _Face:
             "schema": state.schema.describe(),
             "approx_row_count": count,
             "approx_logical_bytes": count * ROW_BYTES,
-            "created_at": _time(state.created_ns),
-            "updated_at": _time(state.updated_ns),
-            "last_write_at": _time(state.written_ns),
+            "created_at": timestamp(state.created_ns),
+            "updated_at": timestamp(state.updated_ns),
+            "last_write_at": timestamp(state.written_ns),
             "encryption": {"sse": True} if _is_v1(request) else {"mode": "default"},
             "index": index,
         }
@@ -291,57 +291,3 @@ async def _body(request: Request) -> dict[str, Any]:
         raise DevstoreError.unreadable(str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise DevstoreError.bad_request(f"malformed JSON: {error}") from None
-
-
-def _write_answer(request: WriteRequest, written: Written, seconds: float) -> dict[str, Any]:
-    """Counts that are zero are left out."""
-    touched = {
-        "upserted": written.upserted,
-        "patched": written.patched,
-        "deleted": written.deleted,
-    }
-    answer: dict[str, Any] = {
-        "status": "OK",
-        "message": "documents written",
-        "rows_affected": sum(map(len, touched.values())),
-    }
-    answer |= {f"rows_{name}": len(ids) for name, ids in touched.items() if ids}
-    if request.return_ids:
-        answer |= {f"{name}_ids": ids for name, ids in touched.items() if ids}
-    documents = len(written.upserted) + len(written.patched)
-    return {
-        **answer,
-        "billing": {"billable_logical_bytes_written": documents * ROW_BYTES},
-        "performance": {"server_total_ms": _milliseconds(seconds)},
-    }
-
-
-def _milliseconds(seconds: float) -> int:
-    """At least one: something was done."""
-    return max(1, round(seconds * 1000))
-
-
-def _statistics(answer: Answer, seconds: float) -> dict[str, Any]:
-    """The blocks that every query's answer has."""
-    return {
-        "billing": {
-            "billable_logical_bytes_queried": QUERIED_BYTES,
-            "billable_logical_bytes_returned": answer.returned_bytes,
-        },
-        "performance": {
-            "cache_hit_ratio": 1.0,
-            "cache_temperature": "hot",
-            "server_total_ms": _milliseconds(seconds),
-            "query_execution_ms": _milliseconds(seconds),
-            "exhaustive_search_count": answer.row_count,
-            "approx_namespace_size": answer.row_count,
-            "last_included_write_at": _time(answer.written_ns),
-        },
-    }
-
-
-def _time(epoch_ns: int) -> str:
-    """RFC 3339 with all nine digits: equal times are then equal writes."""
-    seconds, nanoseconds = divmod(epoch_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"

@@ -47,6 +47,7 @@ async def test_a_write_tells_what_it_did(client: httpx.AsyncClient) -> None:
 
     assert answer["performance"]["server_total_ms"] >= 1
     assert answer["billing"]["billable_logical_bytes_written"] > 0
+    assert answer["billing"]["query"]["billable_logical_bytes_returned"] == 0
     del answer["performance"], answer["billing"], answer["message"]
     assert answer == {
         "status": "OK",
@@ -59,8 +60,10 @@ async def test_a_write_tells_what_it_did(client: httpx.AsyncClient) -> None:
         "deleted_ids": [3],
     }
     nothing = await upsert(client, upsert_rows=[], delete_by_filter=["n", "Eq", 77])
-    assert nothing["rows_affected"] == 0
-    assert "rows_deleted" not in nothing
+    assert (nothing["rows_affected"], nothing["rows_deleted"]) == (0, 0)
+    assert not {"rows_upserted", "rows_patched"} & set(nothing)
+    plain = await upsert(client)
+    assert set(plain["billing"]) == {"billable_logical_bytes_written"}
 
 
 async def test_metadata_moves_with_data_and_schema(
