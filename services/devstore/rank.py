@@ -140,9 +140,9 @@ class _Scorer:
     ) -> Mapping[Any, float]:
         attribute = self.state.schema.get(name)
         index = self.database.text_index(self.cursor, self.state, attribute)
-        expected = "[]string" if attribute.is_array else "string or []string"
         is_list = isinstance(text, list) and all(isinstance(token, str) for token in text)
-        if not is_list and (attribute.is_array or not isinstance(text, str)):
+        expected = "[]string" if index.takes_tokens else "string or []string"
+        if not is_list and (index.takes_tokens or not isinstance(text, str)):
             raise DevstoreError.bad_request(
                 f'invalid input {str(text)[:80]!r} for rank_by field "{name}", expecting {expected}'
             )
