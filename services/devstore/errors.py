@@ -18,6 +18,11 @@ class DevstoreError(Exception):
         return cls(400, message)
 
     @classmethod
+    def unsupported(cls, what: str) -> DevstoreError:
+        """Turbopuffer has it; this store has not."""
+        return cls(400, f"the development store has no {what}")
+
+    @classmethod
     def not_found(cls, namespace: str) -> DevstoreError:
         return cls(404, f"🤷 namespace '{namespace}' was not found")
 

@@ -34,6 +34,8 @@ _KNOWN: Final = frozenset(
         "exclude_attributes", "distance_metric", "vector",
     }
 )  # fmt: skip
+_IDLE: Final = ("compute_attributes", "include_leg_breakdown")
+"""Taken as long as they ask for nothing. The latter is in every query of the hevlayer client."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class _Run:
     def one(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if "aggregate_by" in request:
             return aggregate(self.cursor, self.state, request, self._text_index)
-        unknown = sorted(set(request) - _KNOWN)
+        if request.get("compute_attributes"):
+            raise DevstoreError.unsupported("computed attributes")
+        unknown = sorted(key for key in set(request) - _KNOWN if key not in _IDLE or request[key])
         if unknown:
             raise DevstoreError.unreadable(f"unknown field `{unknown[0]}`")
         return {"rows": self._rows(request)}

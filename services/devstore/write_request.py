@@ -61,6 +61,8 @@ def parse_write_request(body: Mapping[str, Any]) -> WriteRequest:
             shape or an unknown key.
     """
     given = {key: value for key, value in body.items() if value is not None}
+    if "sharding" in given:
+        raise DevstoreError.unsupported("shards")
     unknown = sorted(set(given) - _KNOWN)
     if unknown:
         raise DevstoreError.unreadable(f"unknown field `{unknown[0]}`")
@@ -150,6 +152,8 @@ def _source(given: Mapping[str, Any]) -> str | None:
     if len([key for key in _DATA if key in given]) > 1:
         raise DevstoreError.bad_request(f"{sources[0]} cannot be combined with other writes")
     source = given[sources[0]]
+    if isinstance(source, dict) and {"source_region", "source_api_key"} & source.keys():
+        raise DevstoreError.unsupported("other regions or organisations to copy from")
     name = source.get("source_namespace") if isinstance(source, dict) else source
     if not isinstance(name, str):
         raise DevstoreError.unreadable(f"{sources[0]}: expected the name of a namespace")
