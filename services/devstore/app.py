@@ -21,13 +21,15 @@ from starlette.routing import Route
 
 from services.core.clock import Clock
 from services.core.errors import LayerError
-from services.core.ids import parse_namespace
+from services.core.ids import parse_namespace, random_id
 from services.devstore.answers import query_statistics, timestamp, write_answer
 from services.devstore.behaviour import Behaviour, Behaviours
 from services.devstore.billing import ROW_BYTES
 from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
+from services.devstore.operations import Operations
 from services.devstore.query import query
+from services.devstore.recall import recall
 from services.devstore.schema import merge_schema
 from services.devstore.write import write
 from services.devstore.write_request import parse_write_request
@@ -70,6 +72,10 @@ def create_app(database: Database, clock: Clock) -> Starlette:
             Route(f"{one}/schema", face.route("other", face.schema), methods=["GET", "POST"]),
             Route(f"{one}/hint_cache_warm", face.route("other", face.warm), methods=["GET"]),
             Route(f"{one}/_debug/recall", face.route("query", face.recall), methods=["POST"]),
+            Route(f"{one}/async", face.route("write", face.start_copy), methods=["POST"]),
+            Route(
+                f"{one}/operations/{{token}}", face.route("other", face.operation), methods=["GET"]
+            ),
         ]
     return Starlette(
         routes=routes,
@@ -85,7 +91,7 @@ def create_app(database: Database, clock: Clock) -> Starlette:
 
 async def _failed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DevstoreError)
-    return _json({"status": "error", "error": error.message}, error.status)
+    return _json(error.body(), error.status)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -112,6 +118,7 @@ class _Face:
         self._database = database
         self._clock = clock
         self._behaviours = Behaviours(clock)
+        self._operations = Operations(random_id)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="devstore")
 
     def route(self, kind: str, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -146,16 +153,28 @@ class _Face:
         return _json({**answer.body, **query_statistics(answer, seconds)})
 
     async def explain(self, request: Request, namespace: str) -> Response:
-        await _body(request)
-        await self._run(lambda: self._read(namespace))
+        body = await _body(request)
+        await self._run(lambda: query(self._database, namespace, body))
         return _json({"plan_text": "every row is read: this is the development store"})
 
     async def recall(self, request: Request, namespace: str) -> Response:
-        await _body(request)
-        _, count = await self._run(lambda: self._read(namespace))
-        return _json(
-            {"avg_recall": 1.0, "avg_exhaustive_count": float(count), "avg_ann_count": float(count)}
-        )
+        body = await _body(request)
+        return _json(await self._run(lambda: recall(self._database, namespace, body)))
+
+    async def start_copy(self, request: Request, namespace: str) -> Response:
+        wanted = parse_write_request({"copy_from_namespace": await _body(request)})
+        time = timestamp(self._clock.now_ns())
+        try:
+            written = await self._run(lambda: write(self._database, namespace, wanted))
+        except DevstoreError as error:
+            token = self._operations.failed(namespace, time, error)
+        else:
+            answer = write_answer(wanted, written, 0)
+            token = self._operations.succeeded(namespace, time, answer)
+        return _json({"token": token}, 202)
+
+    async def operation(self, request: Request, namespace: str) -> Response:
+        return _json(self._operations.get(namespace, request.path_params["token"]))
 
     async def metadata(self, request: Request, namespace: str) -> Response:
         if request.method == "PATCH":

@@ -13,6 +13,10 @@ class DevstoreError(Exception):
         self.status = status
         self.message = message
 
+    def body(self) -> dict[str, str]:
+        """Of the answer."""
+        return {"status": "error", "error": self.message}
+
     @classmethod
     def bad_request(cls, message: str) -> DevstoreError:
         return cls(400, message)

@@ -269,10 +269,10 @@ async def test_the_lesser_routes(client: httpx.AsyncClient) -> None:
     await upsert(client)
 
     assert (await get(client, "/dev/v1/health")) == {"status": "ok"}
-    plan = await post(client, "/v2/namespaces/n/explain_query", rank_by=["id", "asc"])
+    plan = await post(client, "/v2/namespaces/n/explain_query", rank_by=["id", "asc"], limit=1)
     assert isinstance(plan["plan_text"], str)
-    recall = await post(client, "/v1/namespaces/n/_debug/recall", num=5)
-    assert recall["avg_recall"] == 1.0
+    refused = await client.post("/v2/namespaces/n/explain_query", json={"rank_by": ["no", "asc"]})
+    assert refused.status_code == 400
     warm = await client.get("/v1/namespaces/n/hint_cache_warm")
     assert (warm.status_code, warm.json()["status"]) == (202, "ACCEPTED")
 
