@@ -162,7 +162,9 @@ class _Face:
         return _json(await self._run(lambda: recall(self._database, namespace, body)))
 
     async def start_copy(self, request: Request, namespace: str) -> Response:
-        wanted = parse_write_request({"copy_from_namespace": await _body(request)})
+        wanted = parse_write_request(await _body(request))
+        if wanted.source is None:
+            raise DevstoreError.unreadable("missing field `copy_from_namespace`")
         time = timestamp(self._clock.now_ns())
         try:
             written = await self._run(lambda: write(self._database, namespace, wanted))

@@ -41,6 +41,8 @@ def parse_rerank_by(rerank_by: object, queries: Sequence[Mapping[str, Any]]) -> 
         DevstoreError: 400, values that make no sense or queries that cannot be fused; 422, another
             shape.
     """
+    if isinstance(rerank_by, dict) and "model" in rerank_by:
+        raise DevstoreError.unsupported("models that rank anew")
     if not isinstance(rerank_by, list) or len(rerank_by) not in (1, 2) or rerank_by[0] != "RRF":
         raise DevstoreError.unreadable('rerank_by: expected ["RRF"] or ["RRF", {…}]')
     try:

@@ -95,7 +95,8 @@ def _copied(
     if state is not None:
         raise DevstoreError.bad_request(f"namespace '{name}' exists already")
     source = database.get(cursor, source_name)
-    return database.create(cursor, name, source.schema, source)
+    copy = database.create(cursor, name, source.schema, source)
+    return replace(copy, read_only=source.read_only)
 
 
 def _with_metric(schema: Schema, metric: str | None) -> Schema:

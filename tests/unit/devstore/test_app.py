@@ -265,6 +265,17 @@ async def test_requests_need_a_key_a_route_and_a_name(client: httpx.AsyncClient)
     assert (await client.get("/v2/namespaces/a b/metadata")).status_code == 400
 
 
+async def test_a_copy_of_a_read_only_namespace_is_read_only(client: httpx.AsyncClient) -> None:
+    await upsert(client)
+    await client.patch(METADATA, json={"read_only": True})
+
+    await upsert(client, "copy", upsert_rows=None, copy_from_namespace="n")
+
+    assert (await get(client, "/v2/namespaces/copy/metadata"))["read_only"] is True
+    refused = await client.post("/v2/namespaces/copy", json={"deletes": [1]})
+    assert refused.status_code == 400
+
+
 async def test_the_lesser_routes(client: httpx.AsyncClient) -> None:
     await upsert(client)
 

@@ -38,8 +38,11 @@ async def test_recall_searches_for_vectors_of_the_namespace(client: httpx.AsyncC
 async def test_copies_can_be_started_and_polled(client: httpx.AsyncClient) -> None:
     await upsert(client)
 
-    started = await client.post("/v2/namespaces/copy/async", json={"source_namespace": "n"})
-    again = await client.post("/v2/namespaces/copy/async", json={"source_namespace": "n"})
+    body = {"copy_from_namespace": {"source_namespace": "n"}}
+    started = await client.post("/v2/namespaces/copy/async", json=body)
+    again = await client.post("/v2/namespaces/copy/async", json=body)
+    other = await client.post("/v2/namespaces/copy/async", json={"upsert_rows": [{"id": 1}]})
+    assert other.status_code == 422
     assert (started.status_code, again.status_code) == (202, 202)
     operations = "/v1/namespaces/copy/operations"
     done = await get(client, f"{operations}/{started.json()['token']}")

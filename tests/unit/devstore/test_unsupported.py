@@ -30,13 +30,22 @@ def refusal(store: Store, verb: str, **body: Any) -> str:
         ({"rank_by": ["t", "Eq", "x"]}, "Eq"),
         ({"filters": ["t", "Fuzzy", "x", {"max_edit_distance": []}]}, "Fuzzy"),
         ({"compute_attributes": {"score": ["t", "BM25", "x"]}}, "computed attributes"),
+        (
+            {"queries": [], "rerank_by": {"model": "m", "query": "q", "attribute": "t"}},
+            "models that rank anew",
+        ),
     ],
 )
 def test_queries(store: Store, body: dict[str, Any], word: str) -> None:
     schema = {"t": {"type": "string", "full_text_search": True, "filterable": True}}
     store.upsert(VECTOR, schema=schema, distance_metric="cosine_distance")
 
-    assert word in refusal(store, "ask", **{"rank_by": ["id", "asc"], "limit": 1, **body})
+    if "queries" in body:
+        body = {**body, "queries": [{"rank_by": ["id", "asc"], "limit": 1}] * 2}
+    else:
+        body = {"rank_by": ["id", "asc"], "limit": 1, **body}
+
+    assert word in refusal(store, "ask", **body)
 
 
 @pytest.mark.parametrize(
