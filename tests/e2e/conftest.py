@@ -68,7 +68,9 @@ class Relay:
 async def running_relay(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Relay]:
     """A stack whose upstream only records."""
     async with serve_recording() as upstream:
-        overrides = {"TURBOPUFFER_BASE_URL": upstream.url, "TURBOPUFFER_API_KEY": "gateways-own"}
+        # By a name that has an IPv6 address too, where nobody listens.
+        url = upstream.url.replace("127.0.0.1", "localhost")
+        overrides = {"TURBOPUFFER_BASE_URL": url, "TURBOPUFFER_API_KEY": "gateways-own"}
         async with running_stack(tmp_path_factory.mktemp("relay"), overrides) as stack:
             yield Relay(stack, upstream)
 
