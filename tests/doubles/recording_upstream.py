@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 __all__ = ["Received", "RecordingUpstream", "serve_recording"]
 
@@ -25,7 +24,8 @@ class Received:
     method: str
     target: str
     """Path and query, as they were sent."""
-    headers: CIMultiDict[str]
+    headers: Mapping[str, str]
+    """By name, whatever its case."""
     size: int = 0
     crc: int = 0
     body: bytes = b""
@@ -63,7 +63,7 @@ class RecordingUpstream:
         self.reading.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        now = Received(request.method, request.raw_path, CIMultiDict(request.headers))
+        now = Received(request.method, request.raw_path, request.headers)
         self.received.append(now)
         try:
             async for chunk in request.content.iter_any():

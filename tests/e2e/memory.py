@@ -12,9 +12,14 @@ class PeakMemory:
 
     def __init__(self, pid: int) -> None:
         self._status = Path(f"/proc/{pid}/status")
-        # proc(5): forgets the highest resident set size until now.
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
-        self._before = self._kibibytes("VmRSS")
+        try:
+            # proc(5): forgets the highest resident set size until now.
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+        except OSError:
+            # Not every sandbox has it: only what goes beyond the peak until now is seen then.
+            self._before = self._kibibytes("VmHWM")
+        else:
+            self._before = self._kibibytes("VmRSS")
 
     @property
     def growth_mebibytes(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from dataclasses import dataclass, field
+from functools import cache
 
 import h2.connection
 import h2.events
@@ -17,6 +18,7 @@ _FLUSH_BYTES = 1024 * 1024
 _CHUNK = b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK)
 
 
+@cache
 def crc_of(blocks: int) -> int:
     """Of that many blocks one after the other."""
     crc = 0
