@@ -12,6 +12,7 @@ from hevlayer import AsyncHevlayer, HevlayerError
 from hevlayer.models import CreateScanRequest, QueryRequest
 
 from services.cli.stack import Stack
+from tests.e2e.conftest import ROWS, write
 from tests.e2e.stacks import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -108,17 +109,19 @@ async def test_scans(hevlayer: AsyncHevlayer, products: str) -> None:
     assert gone.value.status_code == 404
 
 
-async def test_warming(hevlayer: AsyncHevlayer, products: str) -> None:
-    started: Any = await hevlayer.warm_namespace(products, page_size=10)
+async def test_warming(stack: Stack, hevlayer: AsyncHevlayer) -> None:
+    name = "warmed-by-client"
+    await write(stack, name, ROWS)
+    started: Any = await hevlayer.warm_namespace(name, page_size=10)
 
     async def job() -> Any:
-        return await hevlayer.get_warm_job(products, started.id)
+        return await hevlayer.get_warm_job(name, started.id)
 
     done = await eventually(job, lambda job: job.status != "running")
     assert (done.status, done.documents_scanned) == ("completed", 60)
-    listed: Any = await hevlayer.list_warm_jobs(products)
+    listed: Any = await hevlayer.list_warm_jobs(name)
     assert started.id in [each.id for each in listed.warm_jobs]
-    fetched: Any = await hevlayer.fetch_document(products, "2", with_perf=True)
+    fetched: Any = await hevlayer.fetch_document(name, "2", with_perf=True)
     assert (fetched.data.id, fetched.perf.cache_status) == ("2", "hit")
 
 
