@@ -71,9 +71,11 @@ function envoy_on_request(handle)
     return
   end
 
-  -- The local reply configuration tells a failing Turbopuffer from a failing service by this.
+  -- The local reply configuration tells a failing Turbopuffer from a failing service by this. The
+  -- headers below are for our services alone: the routes to the upstream remove them.
   if handle:metadata():get("upstream") then
     handle:streamInfo():dynamicMetadata():set("layer.route", "upstream", true)
+    return
   end
 
   -- Services tell a caller's trace from one that Envoy mints after this filter.
