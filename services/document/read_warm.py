@@ -12,14 +12,12 @@ from services.core.errors import ErrorKind, LayerError
 from services.core.ids import Namespace
 from services.document.cached_documents import batches, document_key
 from services.document.generations import Generations
-from services.document.warm_job import WarmRecord
-from services.document.warm_namespace import id_list_key, warm_key
+from services.document.warm_state import WarmState, decode_state, id_list_key, warm_key
 
 __all__ = ["ReadWarm"]
 
 _DOCUMENTS_PER_READ: Final = 200
 _ids_decoder = msgspec.json.Decoder(list[str])
-_record_decoder = msgspec.json.Decoder(WarmRecord)
 
 
 class ReadWarm:
@@ -29,36 +27,39 @@ class ReadWarm:
         self._cache = cache
         self._generations = generations
 
-    async def record(self, namespace: Namespace) -> WarmRecord:
+    async def state(self, namespace: Namespace) -> WarmState:
         """What the namespace holds.
 
         Raises:
             LayerError: CACHE_COLD, it is not warm.
         """
-        generation = await self._generations.peek(namespace)
-        stored = (await self._get(namespace, [warm_key(namespace)])).get(warm_key(namespace))
-        record = None if stored is None else _record_decoder.decode(stored)
-        if record is None or record.generation != generation:
+        generation = (await self._generations.peek(namespace)).generation
+        if generation is None:
             raise _cold(namespace)
-        return record
+        key = warm_key(namespace, generation)
+        state = decode_state((await self._get(namespace, [key])).get(key))
+        if state is None:
+            raise _cold(namespace)
+        return state
 
-    async def pages(self, namespace: Namespace, record: WarmRecord) -> AsyncIterator[bytes]:
+    async def pages(self, namespace: Namespace, state: WarmState) -> AsyncIterator[bytes]:
         """The documents in the order of ids, as answers of queries.
 
         Raises:
             LayerError: CACHE_COLD, one is gone.
         """
-        for number in range(record.id_lists):
-            key = id_list_key(namespace, record.generation, number)
-            ids = _ids_decoder.decode((await self._all(namespace, [key]))[key])
-            for start in range(0, len(ids), _DOCUMENTS_PER_READ):
-                keys = [
-                    document_key(namespace, record.generation, text)
-                    for text in ids[start : start + _DOCUMENTS_PER_READ]
-                ]
-                found = await self._all(namespace, keys)
-                for batch in batches({key: found[key] for key in keys}):
-                    yield b'{"rows":[' + b",".join(batch.values()) + b"]}"
+        for part in state.parts:
+            for number in range(part.id_lists):
+                key = id_list_key(namespace, state.generation, part.job, number)
+                ids = _ids_decoder.decode((await self._all(namespace, [key]))[key])
+                for start in range(0, len(ids), _DOCUMENTS_PER_READ):
+                    keys = [
+                        document_key(namespace, state.generation, text)
+                        for text in ids[start : start + _DOCUMENTS_PER_READ]
+                    ]
+                    found = await self._all(namespace, keys)
+                    for batch in batches({key: found[key] for key in keys}):
+                        yield b'{"rows":[' + b",".join(batch.values()) + b"]}"
 
     async def _all(self, namespace: Namespace, keys: Sequence[str]) -> Mapping[str, bytes]:
         found = await self._get(namespace, keys)

@@ -13,12 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.core.ids import Namespace
-from services.core.job_book import JobBook, JobStatus
-from services.core.job_runner import JobRunner
+from services.core.job_book import JobStatus
 from services.document.read_warm import ReadWarm
-from services.document.schemas import Schemas
-from services.document.warm_job import WarmJob
-from services.document.warm_namespace import WarmNamespace
 from services.formats.snapshot_body import SnapshotBody
 from services.snapshot.count_request import CountRequest
 from services.snapshot.count_warm import WarmCount, WarmScan
@@ -40,12 +36,12 @@ class LocalWarmDocuments:
         self._read = read
 
     async def open(self, namespace: Namespace) -> WarmScan:
-        record = await self._read.record(namespace)
+        state = await self._read.state(namespace)
         return WarmScan(
-            record.documents,
-            record.stable_as_of_ms,
-            record.types,
-            self._read.pages(namespace, record),
+            state.documents,
+            state.stable_as_of_ms,
+            state.types,
+            self._read.pages(namespace, state),
             lambda: None,
         )
 
@@ -56,27 +52,10 @@ async def warm_documents(
 ) -> AsyncIterator[LocalWarmDocuments]:
     """The upstream's documents, once a job has warmed them."""
     clock = FakeClock()
-    cache = MemoryCache(clock)
-    jobs = JobBook[WarmJob]("warm job")
-    async with running_replica(upstream, cache, clock) as replica:
-        start = WarmNamespace(
-            upstream=upstream,
-            schemas=Schemas(upstream, clock, ttl_seconds=60),
-            generations=replica.generations,
-            cache=cache,
-            jobs=jobs,
-            runner=JobRunner(jobs, clock),
-            clock=clock,
-            new_id=lambda: "job",
-            ttl_seconds=300,
-            documents_per_second=1e9,
-            margin_ms=500,
-        )
-        await start(NS, page_size)
-        await jobs.idle()
-        job = jobs.get(NS, "job")
+    async with running_replica(upstream, MemoryCache(clock), clock) as replica:
+        job = await replica.warm(page_size)
         assert job.status is JobStatus.COMPLETED, job.error
-        yield LocalWarmDocuments(ReadWarm(cache, replica.generations))
+        yield LocalWarmDocuments(replica.read_warm)
 
 
 @dataclass(frozen=True)
