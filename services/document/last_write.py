@@ -3,7 +3,8 @@
 Every query's answer names the last write that it observed, and a strong query observes every write
 that was completed before it. While that name stays the same, nothing has been written: also
 while no DocumentService was there to hear of it. The names are times, and how fine is not
-documented; they are taken to differ for writes that are `SETTLED_SECONDS` apart.
+documented; they are taken to differ for writes that are `SETTLED_SECONDS` apart. A change of the
+schema, which may drop attributes, is no write in this sense, and shows in the metadata.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from services.core.errors import LayerError
 from services.core.ids import Namespace
 from services.document.rows import read_rows
 from services.document.warm_state import WarmState, decode_state, warm_key, warming_key
-from services.upstream.vector_store import VectorStore
+from services.upstream.vector_store import VectorStore, decode_metadata
 
 __all__ = ["SETTLED_SECONDS", "LastWrite", "UpstreamWitness"]
 
@@ -82,8 +83,14 @@ class UpstreamWitness:
         keys = [warm_key(namespace, generation), warming_key(namespace, generation)]
         found = await self._cache.get_many(keys)
         states = [decode_state(found.get(key)) for key in keys]
-        known = [state.written_at for state in states if state is not None and state.is_settled]
-        if not known:
+        noted = {
+            (state.written_at, state.updated_at)
+            for state in states
+            if state is not None and state.is_settled and state.updated_at
+        }
+        if not noted:
             return False
         query = {"rank_by": ["id", "asc"], "top_k": 1, "include_attributes": []}
-        return read_rows(await self._upstream.query(namespace, query)).written_at in known
+        rows = read_rows(await self._upstream.query(namespace, query))
+        metadata = decode_metadata(await self._upstream.metadata(namespace))
+        return (rows.written_at, metadata.updated_at) in noted

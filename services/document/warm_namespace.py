@@ -71,7 +71,8 @@ class WarmNamespace:
         generation = await self._generation(namespace)
         # Now that the generation was seen, like the documents.
         schema = await self._schemas.get(namespace, max_age_seconds=0)
-        state = await self._begin(namespace, generation, dict(schema.types), expected)
+        fresh = self._fresh(generation, dict(schema.types), metadata.updated_at)
+        state = await self._begin(namespace, fresh, expected)
         job = job.going_on(state.documents)
         self._jobs.update(job)
         run = WarmRun(self._tools, namespace, job.id, state)
@@ -92,11 +93,15 @@ class WarmNamespace:
             )
         return state.generation
 
-    async def _begin(
-        self, namespace: Namespace, generation: str, types: dict[str, str], expected: int
-    ) -> WarmState:
-        """The state that an earlier job left, if it is worth going on from; else an empty one."""
-        tools, now_ms = self._tools, self._tools.now_ms()
+    def _fresh(self, generation: str, types: dict[str, str], updated_at: str) -> WarmState:
+        """The state of a job that begins now."""
+        now_ms = self._tools.now_ms()
+        stable_as_of_ms = now_ms - self._tools.limits.margin_ms
+        return WarmState(generation, (), 0, None, now_ms, stable_as_of_ms, types, updated_at)
+
+    async def _begin(self, namespace: Namespace, fresh: WarmState, expected: int) -> WarmState:
+        """The state that an earlier job left, if it is worth going on from; else a fresh one."""
+        tools, generation = self._tools, fresh.generation
         keys = [warming_key(namespace, generation), warm_key(namespace, generation)]
         found = await tools.patiently(partial(tools.cache.get_many, keys))
         earlier, ended = (decode_state(found.get(key)) for key in keys)
@@ -104,11 +109,10 @@ class WarmNamespace:
             earlier is not None
             # Otherwise it is that job's, which has ended, and this one is to begin a new term.
             and (ended is None or ended.began_ms < earlier.began_ms)
-            and earlier.types == types
+            and earlier.types == fresh.types
             and len(earlier.parts) < _PARTS
-            and tools.limits.can_finish(earlier, now_ms, expected)
+            and tools.limits.can_finish(earlier, fresh.began_ms, expected)
             and await tools.patiently(partial(holds, tools.cache, namespace, earlier))
         ):
             return earlier
-        stable_as_of_ms = now_ms - tools.limits.margin_ms
-        return WarmState(generation, (), 0, None, now_ms, stable_as_of_ms, types)
+        return fresh

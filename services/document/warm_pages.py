@@ -14,7 +14,7 @@ from services.upstream.vector_store import UpstreamUnavailableError, VectorStore
 __all__ = ["WarmPage", "warm_pages"]
 
 _FIRST_ROWS: Final = 100
-_PAGE_BYTES: Final = 8 * 1024 * 1024
+_PAGE_BYTES: Final = 4 * 1024 * 1024
 """A page's aim. Whole documents are read, and how large they are only the answers tell."""
 
 

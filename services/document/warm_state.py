@@ -30,7 +30,8 @@ class WarmState(msgspec.Struct, frozen=True):
 
     `began_ms`: epoch milliseconds at which the first was read; it is the first to expire.
     `stable_as_of_ms`: every write before it is in them. `types`: the schema's, by attribute.
-    `written_at` and `is_settled`: as `LastWrite`'s.
+    `updated_at`: the metadata's, before the first document was read. `written_at` and
+    `is_settled`: as `LastWrite`'s.
     """
 
     generation: str
@@ -40,6 +41,7 @@ class WarmState(msgspec.Struct, frozen=True):
     began_ms: int
     stable_as_of_ms: int
     types: dict[str, str]
+    updated_at: str
     written_at: str | None = None
     is_settled: bool = False
 

@@ -184,6 +184,18 @@ async def test_nothing_is_believed_after_a_write_that_nobody_heard_of(world: Wor
         assert await world.is_warm(other)
 
 
+async def test_nor_after_a_change_of_the_schema_that_nobody_heard_of(world: World) -> None:
+    """An attribute was dropped and made anew: no document was written, and none has it."""
+    await world.killed(SETTLED_PAGE)
+    for row in world.upstream.rows:
+        del row["n"]
+    world.upstream.types["n"] = "int"
+    world.upstream.schema_written_at = "2026-09-21T15:00:00Z"
+    async with world.replica() as other:
+        assert await other.value() == (None, "miss")
+        began_anew(await other.warm(PAGE))
+
+
 @pytest.mark.parametrize("notice", ["begin", "end", "both"])
 async def test_a_write_that_was_heard_of_begins_anew(
     world: World, replica: Replica, notice: str
