@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
@@ -16,7 +17,10 @@ from services.document.warm_state import WarmState, decode_state, id_list_key, w
 
 __all__ = ["ReadWarm"]
 
-_DOCUMENTS_PER_READ: Final = 200
+_FIRST_DOCUMENTS: Final = 20
+_MOST_DOCUMENTS: Final = 200
+_READ_BYTES: Final = 1024 * 1024
+"""What one read of the cache aims at; how large documents are it tells."""
 _ids_decoder = msgspec.json.Decoder(list[str])
 
 
@@ -48,18 +52,20 @@ class ReadWarm:
         Raises:
             LayerError: CACHE_COLD, one is gone.
         """
+        limit = _FIRST_DOCUMENTS
         for part in state.parts:
             for number in range(part.id_lists):
                 key = id_list_key(namespace, state.generation, part.job, number)
-                ids = _ids_decoder.decode((await self._all(namespace, [key]))[key])
-                for start in range(0, len(ids), _DOCUMENTS_PER_READ):
-                    keys = [
-                        document_key(namespace, state.generation, text)
-                        for text in ids[start : start + _DOCUMENTS_PER_READ]
-                    ]
+                waiting = deque(_ids_decoder.decode((await self._all(namespace, [key]))[key]))
+                while waiting:
+                    ids = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
+                    keys = [document_key(namespace, state.generation, text) for text in ids]
                     found = await self._all(namespace, keys)
                     for batch in batches({key: found[key] for key in keys}):
                         yield b'{"rows":[' + b",".join(batch.values()) + b"]}"
+                    size = sum(map(len, found.values()))
+                    # Twice as many at most: documents that follow may be larger.
+                    limit = max(1, min(_MOST_DOCUMENTS, 2 * limit, len(ids) * _READ_BYTES // size))
 
     async def _all(self, namespace: Namespace, keys: Sequence[str]) -> Mapping[str, bytes]:
         found = await self._get(namespace, keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,6 +10,7 @@ import pytest
 
 from services.core.errors import ErrorKind, LayerError
 from services.core.job_book import JobStatus
+from services.document import read_warm
 from services.document.cached_documents import document_key
 from services.document.warm_state import id_list_key, warm_key
 from tests.doubles.failing_cache import FailingCache
@@ -74,3 +75,22 @@ async def test_a_state_of_another_version_is_none(warm: Warm) -> None:
     with pytest.raises(LayerError) as cold:
         await warm.replica.warm_pages()
     assert cold.value.kind is ErrorKind.CACHE_COLD
+
+
+async def test_fewer_large_documents_are_read_at_a_time(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_warm, "_READ_BYTES", 300)
+    reads: list[int] = []
+    get_many = warm.link.get_many
+
+    async def watched(keys: Sequence[str]) -> Mapping[str, bytes]:
+        reads.append(len([key for key in keys if key.startswith("document/")]))
+        return await get_many(keys)
+
+    monkeypatch.setattr(warm.link, "get_many", watched)
+    await warm.replica.warm_pages()
+    documents = [size for size in reads if size]
+    assert (documents[0], sum(documents)) == (20, 250)
+    # The later rows have 18 bytes.
+    assert max(documents[-5:]) == 300 // 18
