@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import duckdb
@@ -22,15 +21,18 @@ from starlette.routing import Route
 
 from services.core.clock import Clock
 from services.core.errors import LayerError
-from services.core.ids import parse_namespace
+from services.core.ids import parse_namespace, random_id
+from services.devstore.answers import query_statistics, timestamp, write_answer
 from services.devstore.behaviour import Behaviour, Behaviours
-from services.devstore.billing import QUERIED_BYTES, ROW_BYTES
+from services.devstore.billing import ROW_BYTES
 from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
-from services.devstore.query import Answer, query
+from services.devstore.operations import Operations
+from services.devstore.query import query
+from services.devstore.recall import recall
 from services.devstore.schema import merge_schema
-from services.devstore.write import Written, write
-from services.devstore.write_request import WriteRequest, parse_write_request
+from services.devstore.write import write
+from services.devstore.write_request import parse_write_request
 
 __all__ = ["create_app"]
 
@@ -70,6 +72,10 @@ def create_app(database: Database, clock: Clock) -> Starlette:
             Route(f"{one}/schema", face.route("other", face.schema), methods=["GET", "POST"]),
             Route(f"{one}/hint_cache_warm", face.route("other", face.warm), methods=["GET"]),
             Route(f"{one}/_debug/recall", face.route("query", face.recall), methods=["POST"]),
+            Route(f"{one}/async", face.route("write", face.start_copy), methods=["POST"]),
+            Route(
+                f"{one}/operations/{{token}}", face.route("other", face.operation), methods=["GET"]
+            ),
         ]
     return Starlette(
         routes=routes,
@@ -85,7 +91,7 @@ def create_app(database: Database, clock: Clock) -> Starlette:
 
 async def _failed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DevstoreError)
-    return _json({"status": "error", "error": error.message}, error.status)
+    return _json(error.body(), error.status)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -112,6 +118,7 @@ class _Face:
         self._database = database
         self._clock = clock
         self._behaviours = Behaviours(clock)
+        self._operations = Operations(random_id)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="devstore")
 
     def route(self, kind: str, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -136,26 +143,40 @@ class _Face:
         started = self._clock.monotonic()
         written = await self._run(lambda: write(self._database, namespace, wanted))
         seconds = self._clock.monotonic() - started
-        return _json(_write_answer(wanted, written, seconds))
+        return _json(write_answer(wanted, written, seconds))
 
     async def query(self, request: Request, namespace: str) -> Response:
         body = await _body(request)
         started = self._clock.monotonic()
         answer = await self._run(lambda: query(self._database, namespace, body))
         seconds = self._clock.monotonic() - started
-        return _json({**answer.body, **_statistics(answer, seconds)})
+        return _json({**answer.body, **query_statistics(answer, seconds)})
 
     async def explain(self, request: Request, namespace: str) -> Response:
-        await _body(request)
-        await self._run(lambda: self._read(namespace))
+        body = await _body(request)
+        await self._run(lambda: query(self._database, namespace, body))
         return _json({"plan_text": "every row is read: this is the development store"})
 
     async def recall(self, request: Request, namespace: str) -> Response:
-        await _body(request)
-        _, count = await self._run(lambda: self._read(namespace))
-        return _json(
-            {"avg_recall": 1.0, "avg_exhaustive_count": float(count), "avg_ann_count": float(count)}
-        )
+        body = await _body(request)
+        return _json(await self._run(lambda: recall(self._database, namespace, body)))
+
+    async def start_copy(self, request: Request, namespace: str) -> Response:
+        wanted = parse_write_request(await _body(request))
+        if wanted.source is None:
+            raise DevstoreError.unreadable("missing field `copy_from_namespace`")
+        time = timestamp(self._clock.now_ns())
+        try:
+            written = await self._run(lambda: write(self._database, namespace, wanted))
+        except DevstoreError as error:
+            token = self._operations.failed(namespace, time, error)
+        else:
+            answer = write_answer(wanted, written, 0)
+            token = self._operations.succeeded(namespace, time, answer)
+        return _json({"token": token}, 202)
+
+    async def operation(self, request: Request, namespace: str) -> Response:
+        return _json(self._operations.get(namespace, request.path_params["token"]))
 
     async def metadata(self, request: Request, namespace: str) -> Response:
         if request.method == "PATCH":
@@ -173,9 +194,9 @@ class _Face:
             "schema": state.schema.describe(),
             "approx_row_count": count,
             "approx_logical_bytes": count * ROW_BYTES,
-            "created_at": _time(state.created_ns),
-            "updated_at": _time(state.updated_ns),
-            "last_write_at": _time(state.written_ns),
+            "created_at": timestamp(state.created_ns),
+            "updated_at": timestamp(state.updated_ns),
+            "last_write_at": timestamp(state.written_ns),
             "encryption": {"sse": True} if _is_v1(request) else {"mode": "default"},
             "index": index,
         }
@@ -291,57 +312,3 @@ async def _body(request: Request) -> dict[str, Any]:
         raise DevstoreError.unreadable(str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise DevstoreError.bad_request(f"malformed JSON: {error}") from None
-
-
-def _write_answer(request: WriteRequest, written: Written, seconds: float) -> dict[str, Any]:
-    """Counts that are zero are left out."""
-    touched = {
-        "upserted": written.upserted,
-        "patched": written.patched,
-        "deleted": written.deleted,
-    }
-    answer: dict[str, Any] = {
-        "status": "OK",
-        "message": "documents written",
-        "rows_affected": sum(map(len, touched.values())),
-    }
-    answer |= {f"rows_{name}": len(ids) for name, ids in touched.items() if ids}
-    if request.return_ids:
-        answer |= {f"{name}_ids": ids for name, ids in touched.items() if ids}
-    documents = len(written.upserted) + len(written.patched)
-    return {
-        **answer,
-        "billing": {"billable_logical_bytes_written": documents * ROW_BYTES},
-        "performance": {"server_total_ms": _milliseconds(seconds)},
-    }
-
-
-def _milliseconds(seconds: float) -> int:
-    """At least one: something was done."""
-    return max(1, round(seconds * 1000))
-
-
-def _statistics(answer: Answer, seconds: float) -> dict[str, Any]:
-    """The blocks that every query's answer has."""
-    return {
-        "billing": {
-            "billable_logical_bytes_queried": QUERIED_BYTES,
-            "billable_logical_bytes_returned": answer.returned_bytes,
-        },
-        "performance": {
-            "cache_hit_ratio": 1.0,
-            "cache_temperature": "hot",
-            "server_total_ms": _milliseconds(seconds),
-            "query_execution_ms": _milliseconds(seconds),
-            "exhaustive_search_count": answer.row_count,
-            "approx_namespace_size": answer.row_count,
-            "last_included_write_at": _time(answer.written_ns),
-        },
-    }
-
-
-def _time(epoch_ns: int) -> str:
-    """RFC 3339 with all nine digits: equal times are then equal writes."""
-    seconds, nanoseconds = divmod(epoch_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"

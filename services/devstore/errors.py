@@ -13,9 +13,18 @@ class DevstoreError(Exception):
         self.status = status
         self.message = message
 
+    def body(self) -> dict[str, str]:
+        """Of the answer."""
+        return {"status": "error", "error": self.message}
+
     @classmethod
     def bad_request(cls, message: str) -> DevstoreError:
         return cls(400, message)
+
+    @classmethod
+    def unsupported(cls, what: str) -> DevstoreError:
+        """Turbopuffer has it; this store has not."""
+        return cls(400, f"the development store has no {what}")
 
     @classmethod
     def not_found(cls, namespace: str) -> DevstoreError:

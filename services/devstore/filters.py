@@ -14,7 +14,7 @@ from typing import Any, Final
 from services.devstore.errors import DevstoreError
 from services.devstore.schema import Attribute, Schema
 from services.devstore.text_index import TextIndex
-from services.devstore.values import column_value
+from services.devstore.values import column_value, shown
 
 __all__ = ["Predicate", "TextIndexes", "compile_filter"]
 
@@ -80,14 +80,15 @@ def _by_tokens(
 ) -> Predicate:
     is_list = isinstance(value, list) and all(isinstance(token, str) for token in value)
     if not isinstance(value, str) and not is_list:
-        raise _mismatch(attribute, operator, "string")
+        raise _mismatch(attribute, operator, "string", value)
     ids = index.containing(operator, value, last_as_prefix=bool(options.get("last_as_prefix")))
     return Predicate(
         f"{identity.column} IN (SELECT unnest(?::{identity.sql_type}[]))", values=[ids]
     )
 
 
-_Maker = Callable[[Attribute, Any], Predicate]
+_Maker = Callable[[Attribute, str, Any], Predicate]
+"""Of an attribute, the operator as it was written (it may be negated), and the value."""
 
 
 def _condition(
@@ -96,6 +97,8 @@ def _condition(
     value: Any,  # noqa: ANN401
     options: Mapping[str, Any],
 ) -> Predicate:
+    if operator == "Fuzzy":
+        raise DevstoreError.unsupported("filter operator 'Fuzzy'")
     if not attribute.filterable:
         raise DevstoreError.bad_request(f"attribute {attribute.name!r} is not filterable")
     if options:
@@ -107,27 +110,33 @@ def _condition(
     maker = _MAKERS.get(positive)
     if maker is None or (negated and positive not in _NEGATABLE):
         raise DevstoreError.bad_request(f"unsupported filter operator {operator!r}")
-    made = maker(attribute, value)
+    made = maker(attribute, operator, value)
     # An id is never null, and a bare comparison lets DuckDB skip parts of the table.
     sql = f"({made.sql})" if attribute.name == "id" else f"coalesce({made.sql}, false)"
     return Predicate(f"NOT {sql}" if negated else sql, made.values)
 
 
-def _mismatch(attribute: Attribute, operator: str, expected: str) -> DevstoreError:
+def _mismatch(
+    attribute: Attribute,
+    operator: str,
+    expected: str,
+    value: Any,  # noqa: ANN401
+) -> DevstoreError:
     return DevstoreError.bad_request(
-        f"filter error in key `{attribute.name}`: type mismatch, {operator} expects {expected}"
+        f"filter error in key `{attribute.name}`: type mismatch, {operator} expects {expected}, "
+        f"but got {shown(value)}"
     )
 
 
 def _bound(attribute: Attribute, operator: str, value: Any) -> Any:  # noqa: ANN401
     """One value of the attribute's (element) type; null is none."""
     if value is None:
-        raise _mismatch(attribute, operator, attribute.element)
+        raise _mismatch(attribute, operator, attribute.element, value)
     scalar = Attribute(attribute.name, attribute.element, attribute.column)
     try:
         return column_value(scalar, value)
     except DevstoreError:
-        raise _mismatch(attribute, operator, attribute.element) from None
+        raise _mismatch(attribute, operator, attribute.element, value) from None
 
 
 def _bound_list(attribute: Attribute, operator: str, value: Any) -> list[Any]:  # noqa: ANN401
@@ -136,7 +145,7 @@ def _bound_list(attribute: Attribute, operator: str, value: Any) -> list[Any]:  
     return [_bound(attribute, operator, element) for element in value]
 
 
-def _equal(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
+def _equal(attribute: Attribute, operator: str, value: Any) -> Predicate:  # noqa: ANN401
     column = attribute.column
     if value is None:
         return Predicate(f"{column} IS NULL")
@@ -144,42 +153,44 @@ def _equal(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
         try:
             bound = column_value(attribute, value)
         except DevstoreError:
-            raise _mismatch(attribute, "Eq", attribute.type) from None
+            raise _mismatch(attribute, operator, attribute.type, value) from None
         return Predicate(f"{column} = ?::{attribute.sql_type}", [bound])
-    return Predicate(f"{column} = ?::{attribute.sql_type}", [_bound(attribute, "Eq", value)])
+    return Predicate(f"{column} = ?::{attribute.sql_type}", [_bound(attribute, operator, value)])
 
 
-def _in(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
+def _in(attribute: Attribute, operator: str, value: Any) -> Predicate:  # noqa: ANN401
     if attribute.is_array and not isinstance(value, list):
         value = [value]
-    bound = _bound_list(attribute, "In", value)
+    bound = _bound_list(attribute, operator, value)
     listed = f"?::{attribute.element_sql_type}[]"
     if attribute.is_array:
         return Predicate(f"list_has_any({attribute.column}, {listed})", [bound])
     return Predicate(f"{attribute.column} IN (SELECT unnest({listed}))", [bound])
 
 
-def _contains(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
+def _contains(attribute: Attribute, operator: str, value: Any) -> Predicate:  # noqa: ANN401
     if not attribute.is_array:
-        raise _mismatch(attribute, "Contains", "an array attribute")
-    bound = _bound(attribute, "Contains", value)
+        raise _mismatch(attribute, operator, "an array attribute", value)
+    bound = _bound(attribute, operator, value)
     return Predicate(f"list_contains({attribute.column}, ?::{attribute.element_sql_type})", [bound])
 
 
-def _contains_any(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
+def _contains_any(attribute: Attribute, operator: str, value: Any) -> Predicate:  # noqa: ANN401
     if not attribute.is_array:
-        raise _mismatch(attribute, "ContainsAny", "an array attribute")
-    bound = _bound_list(attribute, "ContainsAny", value)
+        raise _mismatch(attribute, operator, "an array attribute", value)
+    if not isinstance(value, list):
+        raise _mismatch(attribute, operator, attribute.type, value)
+    bound = _bound_list(attribute, operator, value)
     return Predicate(f"list_has_any({attribute.column}, ?::{attribute.sql_type})", [bound])
 
 
-def _comparison(operator: str, sign: str) -> _Maker:
+def _comparison(sign: str) -> _Maker:
     """Lt and Lte match documents without the attribute, as null sorts first; Gt and Gte do not."""
 
-    def make(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
+    def make(attribute: Attribute, operator: str, value: Any) -> Predicate:  # noqa: ANN401
         column = attribute.column
         if attribute.is_array:
-            raise _mismatch(attribute, operator, f"a scalar attribute; use Any{operator}")
+            raise _mismatch(attribute, operator, f"a scalar attribute (use Any{operator})", value)
         if value is None:
             fixed = {"Lt": "false", "Lte": f"{column} IS NULL", "Gt": f"{column} IS NOT NULL"}
             return Predicate(fixed.get(operator, "true"))
@@ -192,10 +203,10 @@ def _comparison(operator: str, sign: str) -> _Maker:
     return make
 
 
-def _any_comparison(operator: str, sign: str, extreme: str) -> _Maker:
-    def make(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
+def _any_comparison(sign: str, extreme: str) -> _Maker:
+    def make(attribute: Attribute, operator: str, value: Any) -> Predicate:  # noqa: ANN401
         if not attribute.is_array:
-            raise _mismatch(attribute, operator, "an array attribute")
+            raise _mismatch(attribute, operator, "an array attribute", value)
         bound = _bound(attribute, operator, value)
         sql = f"{extreme}({attribute.column}) {sign} ?::{attribute.element_sql_type}"
         return Predicate(sql, [bound])
@@ -203,10 +214,10 @@ def _any_comparison(operator: str, sign: str, extreme: str) -> _Maker:
     return make
 
 
-def _pattern(operator: str, sql: str) -> _Maker:
-    def make(attribute: Attribute, value: Any) -> Predicate:  # noqa: ANN401
+def _pattern(sql: str) -> _Maker:
+    def make(attribute: Attribute, operator: str, value: Any) -> Predicate:  # noqa: ANN401
         if attribute.type != "string" or not isinstance(value, str):
-            raise _mismatch(attribute, operator, "string")
+            raise _mismatch(attribute, operator, "string", value)
         if operator == "Regex":
             try:
                 re.compile(value)
@@ -226,15 +237,15 @@ _MAKERS: Final[Mapping[str, _Maker]] = {
     "In": _in,
     "Contains": _contains,
     "ContainsAny": _contains_any,
-    "Lt": _comparison("Lt", "<"),
-    "Lte": _comparison("Lte", "<="),
-    "Gt": _comparison("Gt", ">"),
-    "Gte": _comparison("Gte", ">="),
-    "AnyLt": _any_comparison("AnyLt", "<", "list_min"),
-    "AnyLte": _any_comparison("AnyLte", "<=", "list_min"),
-    "AnyGt": _any_comparison("AnyGt", ">", "list_max"),
-    "AnyGte": _any_comparison("AnyGte", ">=", "list_max"),
-    "Glob": _pattern("Glob", "{column} GLOB ?"),
-    "IGlob": _pattern("IGlob", "lower({column}) GLOB lower(?)"),
-    "Regex": _pattern("Regex", "regexp_matches({column}, ?)"),
+    "Lt": _comparison("<"),
+    "Lte": _comparison("<="),
+    "Gt": _comparison(">"),
+    "Gte": _comparison(">="),
+    "AnyLt": _any_comparison("<", "list_min"),
+    "AnyLte": _any_comparison("<=", "list_min"),
+    "AnyGt": _any_comparison(">", "list_max"),
+    "AnyGte": _any_comparison(">=", "list_max"),
+    "Glob": _pattern("{column} GLOB ?"),
+    "IGlob": _pattern("lower({column}) GLOB lower(?)"),
+    "Regex": _pattern("regexp_matches({column}, ?)"),
 }

@@ -14,6 +14,7 @@ from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
 from services.devstore.filters import Predicate, compile_filter
 from services.devstore.rank import Ranking, compile_ranking
+from services.devstore.rerank import parse_rerank_by
 from services.devstore.schema import Attribute
 from services.devstore.text_index import TextIndex
 from services.devstore.values import encode_vector
@@ -25,12 +26,16 @@ _MAX_QUERIES: Final = 16
 _LEVELS: Final = ("strong", "eventual")
 _ENCODINGS: Final = ("float", "base64")
 _ROOT_ONLY: Final = frozenset({"consistency", "vector_encoding"})
+_SEVERAL: Final = frozenset({"queries", "rerank_by"})
+_RERANKED: Final = frozenset({*_SEVERAL, "limit", "offset"})
 _KNOWN: Final = frozenset(
     {
         "rank_by", "top_k", "limit", "offset", "filters", "include_attributes",
         "exclude_attributes", "distance_metric", "vector",
     }
 )  # fmt: skip
+_IDLE: Final = ("compute_attributes", "include_leg_breakdown")
+"""Taken as long as they ask for nothing. The latter is in every query of the hevlayer client."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,29 @@ class _Run:
 
     def several(self, root: Mapping[str, Any]) -> dict[str, Any]:
         queries = root["queries"]
-        if set(root) != {"queries"} or not isinstance(queries, list):
+        rerank_by = root.get("rerank_by")
+        known = _SEVERAL if rerank_by is None else _RERANKED
+        if not set(root) <= known or not isinstance(queries, list):
             raise DevstoreError.unreadable("`queries` excludes the keys of a single query")
         if not 1 <= len(queries) <= _MAX_QUERIES:
             raise DevstoreError.bad_request(f"1 to {_MAX_QUERIES} queries, not {len(queries)}")
         if not all(isinstance(each, dict) for each in queries):
             raise DevstoreError.unreadable("queries: invalid type, expected a map")
-        return {"results": [self.one(each) for each in queries]}
+        if rerank_by is None:
+            return {"results": [self.one(each) for each in queries]}
+        fusion = parse_rerank_by(rerank_by, queries)
+        rows = fusion.fuse([self.one(each)["rows"] for each in queries])
+        if "limit" in root or "offset" in root:
+            window = _window(self.state, root)
+            rows = rows[window.offset : window.offset + window.limit]
+        return {"results": [{"rows": rows}]}
 
     def one(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if "aggregate_by" in request:
             return aggregate(self.cursor, self.state, request, self._text_index)
-        unknown = sorted(set(request) - _KNOWN)
+        if request.get("compute_attributes"):
+            raise DevstoreError.unsupported("computed attributes")
+        unknown = sorted(key for key in set(request) - _KNOWN if key not in _IDLE or request[key])
         if unknown:
             raise DevstoreError.unreadable(f"unknown field `{unknown[0]}`")
         return {"rows": self._rows(request)}

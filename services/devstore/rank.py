@@ -10,11 +10,12 @@ import duckdb
 
 from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
-from services.devstore.values import column_value
+from services.devstore.values import column_value, shown
 
 __all__ = ["Ranking", "compile_ranking"]
 
 _MAX_ORDERS: Final = 8
+_OTHER: Final = ("SparseKNN", "Attribute", "Saturate", "Decay", "Dist")
 _DIRECTIONS: Final = {"asc": "ASC NULLS FIRST", "desc": "DESC NULLS LAST"}
 _DISTANCES: Final = {
     "cosine_distance": "array_cosine_distance({column}, ?::{type})",
@@ -48,6 +49,8 @@ def compile_ranking(
     """
     if not isinstance(rank_by, list) or not rank_by:
         raise DevstoreError.unreadable("invalid rank_by: expected an array")
+    if _other(rank_by):
+        raise _unsupported(rank_by)
     if len(rank_by) == 3 and rank_by[1] in ("ANN", "kNN"):
         return _by_distance(state, rank_by)
     if rank_by[0] in ("Sum", "Max", "Product") or (len(rank_by) >= 2 and rank_by[1] == "BM25"):
@@ -58,9 +61,22 @@ def compile_ranking(
     return Ranking(", ".join(_attribute_order(state, each) for each in orders))
 
 
+def _other(rank_by: Sequence[Any]) -> bool:
+    """Whether it is of a form that Turbopuffer has and this store has not."""
+    embeds = isinstance(rank_by[-1], list) and rank_by[-1][:1] == ["Embed"]
+    return embeds or rank_by[0] in _OTHER or (len(rank_by) > 1 and rank_by[1] in _OTHER)
+
+
+def _unsupported(rank_by: object) -> DevstoreError:
+    return DevstoreError.unsupported(
+        f"rank_by {shown(rank_by)}: it has orders of attributes, ANN and kNN of one vector, BM25, "
+        "and Sum, Max and Product of BM25"
+    )
+
+
 def _attribute_order(state: NamespaceState, order: Any) -> str:  # noqa: ANN401
     if not isinstance(order, list) or len(order) != 2 or order[1] not in ("asc", "desc"):
-        raise DevstoreError.bad_request(f"unsupported rank_by: {str(order)[:100]}")
+        raise _unsupported(order)
     attribute = state.schema.get(order[0])
     if attribute.is_array or attribute.vector_dimensions:
         raise DevstoreError.bad_request(f"cannot order by {attribute.type} {order[0]!r}")
@@ -110,10 +126,10 @@ class _Scorer:
 
     def scores(self, expression: Any) -> Mapping[Any, float]:  # noqa: ANN401
         if self.depth > 8 or not isinstance(expression, list) or len(expression) < 2:
-            raise DevstoreError.bad_request("unsupported rank_by")
+            raise _unsupported(expression)
         if expression[1] == "BM25":
             if len(expression) not in (3, 4) or not isinstance(expression[-1], str | list | dict):
-                raise DevstoreError.bad_request("unsupported rank_by")
+                raise _unsupported(expression)
             return self._bm25(*expression)
         inner = _Scorer(self.database, self.cursor, self.state, self.depth + 1)
         head, *rest = expression
@@ -129,7 +145,7 @@ class _Scorer:
                     before = combined.get(row, 0.0)
                     combined[row] = before + score if head == "Sum" else max(before, score)
             return combined
-        raise DevstoreError.bad_request(f"unsupported rank_by: {head!r}")
+        raise _unsupported(expression)
 
     def _bm25(
         self,
@@ -140,9 +156,9 @@ class _Scorer:
     ) -> Mapping[Any, float]:
         attribute = self.state.schema.get(name)
         index = self.database.text_index(self.cursor, self.state, attribute)
-        expected = "[]string" if attribute.is_array else "string or []string"
         is_list = isinstance(text, list) and all(isinstance(token, str) for token in text)
-        if not is_list and (attribute.is_array or not isinstance(text, str)):
+        expected = "[]string" if index.takes_tokens else "string or []string"
+        if not is_list and (index.takes_tokens or not isinstance(text, str)):
             raise DevstoreError.bad_request(
                 f'invalid input {str(text)[:80]!r} for rank_by field "{name}", expecting {expected}'
             )

@@ -147,11 +147,9 @@ def merge_schema(schema: Schema, declared: Mapping[str, Any]) -> Schema:
         options = {"type": entry} if isinstance(entry, str) else entry
         if not isinstance(options, Mapping):
             raise DevstoreError.unreadable(f"schema of {name!r}: expected a type or a map")
-        unknown = sorted(set(options) - _OPTIONS)
+        unknown = sorted(key for key in set(options) - _OPTIONS if options[key])
         if unknown:
-            raise DevstoreError.bad_request(
-                f"attribute {name!r}: the development store has no option {unknown[0]!r}"
-            )
+            raise DevstoreError.unsupported(f"option {unknown[0]!r}, which {name!r} asks for")
         base = _typed(attributes, name, options.get("type"))
         attributes[name] = _with_options(base, options, is_new=name not in attributes)
     if len(attributes) > _MAX_ATTRIBUTES:
@@ -172,6 +170,8 @@ def _typed(attributes: Mapping[str, Attribute], name: str, type_name: object) ->
     known = attributes.get(name)
     if known is not None and type_name in (None, known.type):
         return known
+    if isinstance(type_name, str) and type_name.startswith(("{}", "[][")):
+        raise DevstoreError.unsupported(f"type {type_name!r}, which {name!r} asks for")
     if not isinstance(type_name, str) or not _is_type(type_name):
         raise DevstoreError.bad_request(f"invalid type for attribute {name!r}: {type_name!r}")
     if known is not None:

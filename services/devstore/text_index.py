@@ -1,4 +1,5 @@
-"""BM25 and token search over one text attribute, by tantivy, in memory."""
+"""BM25 and token search over one text attribute, in memory, by tantivy where its fixed
+parameters are those that are asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any, Final
 
 import tantivy
 
+from services.devstore.bm25 import Bm25
 from services.devstore.text_options import PRE_TOKENIZED, TextOptions
 
 __all__ = ["TextIndex"]
@@ -25,36 +27,46 @@ class TextIndex:
         self, options: TextOptions, texts: Iterable[tuple[Any, str | Sequence[str]]]
     ) -> None:
         self._analyzer = options.analyzer()
-        self._is_tokenized = options.tokenizer == PRE_TOKENIZED
+        self.takes_tokens = options.tokenizer == PRE_TOKENIZED
+        """Whether queries are lists of tokens, and never texts."""
         builder = tantivy.SchemaBuilder()
         builder.add_text_field(_TEXT, tokenizer_name=_ANALYZER)
         builder.add_unsigned_field(_ORDINAL, stored=True)
         self._index = tantivy.Index(builder.build())
         self._index.register_tokenizer(_ANALYZER, self._analyzer)
         self._ids: list[Any] = []
+        own: list[list[str]] | None = None if options.has_fixed_bm25 else []
         writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
         for identity, text in texts:
             document = tantivy.Document()
-            for each in [text] if isinstance(text, str) else text:
+            elements = [text] if isinstance(text, str) else text
+            for each in elements:
                 document.add_text(_TEXT, each)
+            if own is not None:
+                own.append([token for each in elements for token in self._analyzer.analyze(each)])
             document.add_unsigned(_ORDINAL, len(self._ids))
             self._ids.append(identity)
             writer.add_document(document)
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
+        self._bm25 = None if own is None else Bm25(own, k1=options.k1, b=options.b, k3=options.k3)
 
     def tokens(self, query: str | Sequence[str]) -> list[str]:
         """The tokens of a query; an array's elements are tokens already if the attribute's are."""
         if not isinstance(query, str):
-            if self._is_tokenized:
+            if self.takes_tokens:
                 return list(query)
             query = " ".join(query)
         return list(self._analyzer.analyze(query))
 
     def scores(self, query: str | Sequence[str], *, last_as_prefix: bool) -> Mapping[Any, float]:
         """BM25 scores of every document that has any of the query's tokens."""
-        return self._search(self._any_token(self.tokens(query), last_as_prefix=last_as_prefix))
+        tokens = self.tokens(query)
+        if self._bm25 is not None:
+            scores = self._bm25.scores(tokens, last_as_prefix=last_as_prefix)
+            return {self._ids[ordinal]: score for ordinal, score in scores.items()}
+        return self._search(self._any_token(tokens, last_as_prefix=last_as_prefix))
 
     def containing(
         self, operator: str, query: str | Sequence[str], *, last_as_prefix: bool

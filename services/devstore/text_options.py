@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import tantivy
@@ -16,21 +16,31 @@ __all__ = ["PRE_TOKENIZED", "TextOptions", "text_options"]
 PRE_TOKENIZED: Final = "pre_tokenized_array"
 
 
+_FIXED_BM25: Final = (1.2, 0.75, 8.0)
+"""tantivy's `k1` and `b`, and the default of `k3`, which it does not know: a query that repeats a
+token is scored as if the token were asked for so many times."""
+
+
 @dataclass(frozen=True)
 class TextOptions:
-    """The options of `full_text_search`. `k1`, `b` and `k3` are kept and shown; the scores are
-    always those of k1 1.2 and b 0.75."""
+    """The options of `full_text_search` (turbopuffer.com/docs/write#schema). All the tokenizers of
+    words are one here."""
 
-    tokenizer: str = "word_v2"
+    tokenizer: str = "word_v4"
     case_sensitive: bool = False
     language: str = "english"
     stemming: bool = False
     remove_stopwords: bool = False
     ascii_folding: bool = False
-    max_token_length: int = 39
-    k1: float = 1.2
-    b: float = 0.75
-    k3: float = 8.0
+    max_token_length: Annotated[int, msgspec.Meta(ge=1, le=254)] = 39
+    k1: Annotated[float, msgspec.Meta(gt=0)] = 1.2
+    b: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75
+    k3: Annotated[float, msgspec.Meta(gt=0)] = 8.0
+
+    @property
+    def has_fixed_bm25(self) -> bool:
+        """Whether tantivy's scores are those that are asked for."""
+        return (self.k1, self.b, self.k3) == _FIXED_BM25
 
     def describe(self) -> dict[str, Any]:
         """As the metadata route shows it."""
@@ -85,8 +95,8 @@ def text_options(name: str, type_name: str, declared: object) -> TextOptions | N
         raise DevstoreError.bad_request(
             f"invalid full_text_search on attribute {name!r}: {error}"
         ) from None
-    if (options.tokenizer == PRE_TOKENIZED) != (type_name == "[]string"):
+    if options.tokenizer == PRE_TOKENIZED and type_name != "[]string":
         raise DevstoreError.bad_request(
-            f"attribute {name!r}: the tokenizer {PRE_TOKENIZED} goes with []string, others do not"
+            f"attribute {name!r}: the tokenizer {PRE_TOKENIZED} needs []string, not {type_name}"
         )
     return options

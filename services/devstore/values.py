@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from services.devstore.errors import DevstoreError
 from services.devstore.schema import Attribute
 
-__all__ = ["column_value", "decode_vector", "encode_vector", "stored_value"]
+__all__ = ["column_value", "decode_vector", "encode_vector", "shown", "stored_value"]
 
 _MAX_ID_BYTES: Final = 64
 _MAX_FILTERABLE_BYTES: Final = 4096
@@ -151,13 +151,14 @@ def encode_vector(attribute: Attribute, numbers: Any) -> str:  # noqa: ANN401 - 
     return base64.b64encode(np.asarray(numbers, dtype=attribute.vector_format).tobytes()).decode()
 
 
+def shown(value: object) -> str:
+    """A JSON value as messages quote it: its beginning, where it is long."""
+    # Not by msgspec, which reads integers of more than 64 bits but does not write them.
+    return json.dumps(value, ensure_ascii=False)[:80]
+
+
 def _mismatch(attribute: Attribute, value: object) -> DevstoreError:
-    text = msgspec.json.encode(value).decode()[:80] if _is_encodable(value) else str(value)[:80]
     return DevstoreError.bad_request(
-        f"type mismatch in attribute {attribute.name!r}: expected {attribute.type}, got {text}"
+        f"type mismatch in attribute {attribute.name!r}: expected {attribute.type}, "
+        f"got {shown(value)}"
     )
-
-
-def _is_encodable(value: object) -> bool:
-    """Integers of more than 64 bits are read, but not written."""
-    return not isinstance(value, int) or -(2**63) <= value < 2**64

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import duckdb
 
+from services.devstore.conditions import conditions_of
 from services.devstore.database import Database, NamespaceState
 from services.devstore.errors import DevstoreError
-from services.devstore.filters import compile_filter
+from services.devstore.filters import Predicate, compile_filter
 from services.devstore.infer import infer_types
 from services.devstore.schema import Attribute, Schema, merge_schema
 from services.devstore.text_index import TextIndex
@@ -26,7 +28,8 @@ __all__ = ["Written", "write"]
 
 @dataclass
 class Written:
-    """The ids that a request touched; a missing id counts as deleted, as the service counts it."""
+    """The ids that a request touched. As the service counts them, an id that no document has was
+    deleted too, unless the delete had a condition."""
 
     upserted: list[Any] = field(default_factory=list)
     patched: list[Any] = field(default_factory=list)
@@ -92,7 +95,8 @@ def _copied(
     if state is not None:
         raise DevstoreError.bad_request(f"namespace '{name}' exists already")
     source = database.get(cursor, source_name)
-    return database.create(cursor, name, source.schema, source)
+    copy = database.create(cursor, name, source.schema, source)
+    return replace(copy, read_only=source.read_only)
 
 
 def _with_metric(schema: Schema, metric: str | None) -> Schema:
@@ -115,12 +119,31 @@ class _Writer:
     state: NamespaceState
 
     def apply(self, request: WriteRequest) -> Written:
-        upserts = [{**row, "id": self._id(row.get("id"))} for row in request.upserts]
-        patches = [{**row, "id": self._id(row.get("id"))} for row in request.patches]
+        upserts = [self._identified(row) for row in request.upserts]
+        patches = [self._identified(row) for row in request.patches]
         deletes = [self._id(value) for value in request.deletes]
         ids = [*(row["id"] for row in (*upserts, *patches)), *deletes]
         if len(set(ids)) < len(ids):
             raise DevstoreError.bad_request("duplicate document ids in one request")
+        written = self._by_filters(request)
+        if request.delete_condition is not None:
+            deletes = self._meeting(request.delete_condition, {each: {} for each in deletes})
+        self._delete(deletes)
+        written.deleted += deletes
+        if request.upsert_condition is not None:
+            upserts = self._new_or_meeting(request.upsert_condition, upserts)
+        if upserts:
+            written.upserted = [row["id"] for row in upserts]
+            self._delete(written.upserted)
+            self.database.insert(self.cursor, self.state, upserts)
+        if request.patch_condition is not None:
+            new = {row["id"]: row for row in patches}
+            patches = [new[each] for each in self._meeting(request.patch_condition, new)]
+        written.patched += self._patch(patches)
+        return written
+
+    def _by_filters(self, request: WriteRequest) -> Written:
+        """Deletes, then patches, of the documents that match filters."""
         written = Written()
         if request.delete_by_filter is not None:
             written.deleted += self._matching(request.delete_by_filter)
@@ -129,14 +152,34 @@ class _Writer:
             filters, patch = request.patch_by_filter
             matching = self._matching(filters)
             written.patched += self._patch([{**patch, "id": each} for each in matching])
-        self._delete(deletes)
-        written.deleted += deletes
-        if upserts:
-            written.upserted = [row["id"] for row in upserts]
-            self._delete(written.upserted)
-            self.database.insert(self.cursor, self.state, upserts)
-        written.patched += self._patch(patches)
         return written
+
+    def _identified(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row, its id as it is kept."""
+        return {**row, "id": self._id(row.get("id"))}
+
+    def _new_or_meeting(
+        self, condition: object, upserts: Sequence[Mapping[str, Any]]
+    ) -> list[Mapping[str, Any]]:
+        """The upserts that are carried out: those of ids that no document has are, whatever the
+        condition."""
+        new = {row["id"]: row for row in upserts}
+        meeting = set(self._meeting(condition, new))
+        existing = set(self._found(Predicate("true"), list(new)))
+        return [row for row in upserts if row["id"] in meeting or row["id"] not in existing]
+
+    def _meeting(self, condition: object, new: Mapping[Any, Mapping[str, Any]]) -> list[Any]:
+        """Ids of the documents that exist and meet a condition.
+
+        Args:
+            new: what is to be written, by id.
+        """
+        text_index = cache(self._text_index)
+        return [
+            each
+            for asked, ids in conditions_of(self.state.schema, condition, new)
+            for each in self._found(compile_filter(self.state.schema, asked, text_index), ids)
+        ]
 
     def _id(self, value: object) -> Any:  # noqa: ANN401 - an int or a text
         if value is None:
@@ -145,17 +188,19 @@ class _Writer:
 
     def _matching(self, expression: object) -> list[Any]:
         """Ids of the documents that match a filter."""
+        return self._found(compile_filter(self.state.schema, expression, self._text_index))
+
+    def _text_index(self, attribute: Attribute) -> TextIndex:
+        return self.database.new_text_index(self.cursor, self.state, attribute)
+
+    def _found(self, predicate: Predicate, ids: Sequence[Any] | None = None) -> list[Any]:
+        """Ids of the documents that a predicate is true of, of all or of some."""
         state = self.state
-
-        def text_index(attribute: Attribute) -> TextIndex:
-            return self.database.new_text_index(self.cursor, state, attribute)
-
-        predicate = compile_filter(state.schema, expression, text_index)
-        sql = (
-            f"SELECT {state.schema.identity.column} FROM {state.table} "  # noqa: S608
-            f"WHERE {predicate.sql}"
-        )
-        return [row[0] for row in self.cursor.execute(sql, predicate.values).fetchall()]
+        where, values = predicate.sql, predicate.values
+        if ids is not None:
+            where, values = f"{self._among()} AND ({where})", [ids, *values]
+        sql = f"SELECT {state.schema.identity.column} FROM {state.table} WHERE {where}"  # noqa: S608
+        return [row[0] for row in self.cursor.execute(sql, values).fetchall()]
 
     def _delete(self, ids: Sequence[Any]) -> None:
         if ids:

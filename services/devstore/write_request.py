@@ -19,7 +19,7 @@ _KNOWN: Final = frozenset(
     {
         *_DATA, "delete_by_filter_allow_partial", "patch_by_filter_allow_partial", "schema",
         "distance_metric", "return_affected_ids", "disable_backpressure", "encryption",
-        "create_namespace",
+        "create_namespace", "upsert_condition", "patch_condition", "delete_condition",
     }
 )  # fmt: skip
 
@@ -33,6 +33,10 @@ class WriteRequest:
     deletes: Sequence[Any]
     delete_by_filter: object
     patch_by_filter: tuple[object, Mapping[str, Any]] | None
+    upsert_condition: object
+    """None, as of the others: without a condition."""
+    patch_condition: object
+    delete_condition: object
     schema: Mapping[str, Any]
     distance_metric: str | None
     create_namespace: bool | None
@@ -41,15 +45,24 @@ class WriteRequest:
     return_ids: bool
     has_data: bool
 
+    @property
+    def reads(self) -> bool:
+        """Whether it has to look at documents before it can write."""
+        filters = (self.delete_by_filter, self.patch_by_filter, self.upsert_condition)
+        conditions = (self.patch_condition, self.delete_condition)
+        return any(each is not None for each in (*filters, *conditions)) or bool(self.patches)
+
 
 def parse_write_request(body: Mapping[str, Any]) -> WriteRequest:
     """The request of a body; keys whose value is null are as if absent.
 
     Raises:
         DevstoreError: 400, a known key with a value that makes no sense; 422, a body of another
-            shape or an unknown key, such as those of conditional writes.
+            shape or an unknown key.
     """
     given = {key: value for key, value in body.items() if value is not None}
+    if "sharding" in given:
+        raise DevstoreError.unsupported("shards")
     unknown = sorted(set(given) - _KNOWN)
     if unknown:
         raise DevstoreError.unreadable(f"unknown field `{unknown[0]}`")
@@ -66,6 +79,9 @@ def parse_write_request(body: Mapping[str, Any]) -> WriteRequest:
         deletes=_sequence(given, "deletes"),
         delete_by_filter=given.get("delete_by_filter"),
         patch_by_filter=_patch_by_filter(given),
+        upsert_condition=given.get("upsert_condition"),
+        patch_condition=given.get("patch_condition"),
+        delete_condition=given.get("delete_condition"),
         schema=_map(given, "schema"),
         distance_metric=metric,
         create_namespace=create,
@@ -136,6 +152,8 @@ def _source(given: Mapping[str, Any]) -> str | None:
     if len([key for key in _DATA if key in given]) > 1:
         raise DevstoreError.bad_request(f"{sources[0]} cannot be combined with other writes")
     source = given[sources[0]]
+    if isinstance(source, dict) and {"source_region", "source_api_key"} & source.keys():
+        raise DevstoreError.unsupported("other regions or organisations to copy from")
     name = source.get("source_namespace") if isinstance(source, dict) else source
     if not isinstance(name, str):
         raise DevstoreError.unreadable(f"{sources[0]}: expected the name of a namespace")

@@ -11,6 +11,7 @@ from services.archive.read_snapshots import SnapshotReader
 from services.core.clock import Clock
 from services.core.ids import Namespace
 from services.upstream.vector_store import (
+    ApiVersion,
     NamespaceMetadata,
     UpstreamUnavailableError,
     VectorStore,
@@ -49,15 +50,15 @@ class ReadMetadata:
         self._margin_ms = margin_ms
         self._stable_as_of: OrderedDict[Namespace, int] = OrderedDict()
 
-    async def __call__(self, namespace: Namespace) -> bytes:
-        """The JSON object.
+    async def __call__(self, namespace: Namespace, version: ApiVersion = "v2") -> bytes:
+        """The JSON object, with what is the upstream's as that version of its API has it.
 
         Raises:
             NamespaceNotFoundError, UpstreamRejectedError, UpstreamUnavailableError,
             StoreUnavailableError.
         """
         started_ms = self._clock.now_ns() // 1_000_000
-        data = await self._upstream.metadata(namespace)
+        data = await self._upstream.metadata(namespace, version)
         metadata = decode_metadata(data)
         layer = await self._layer(namespace, metadata, started_ms)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc
 from google.api import httpbody_pb2
@@ -11,7 +11,7 @@ from layer.document.v2 import document_pb2 as pb
 from layer.document.v2 import document_pb2_grpc
 
 from services.core.clock import Clock
-from services.core.errors import LayerError
+from services.core.errors import ErrorKind, LayerError
 from services.core.ids import Namespace, parse_namespace
 from services.core.job_book import JobBook
 from services.document.fetch_documents import FetchDocuments
@@ -22,10 +22,12 @@ from services.document.read_warm import ReadWarm
 from services.document.record_fetches import FetchRecorder
 from services.document.warm_job import WarmJob
 from services.document.warm_namespace import WarmNamespace
+from services.edge.server import MAX_MESSAGE_BYTES
 from services.edge.status import HTTP_STATUS_METADATA
 from services.edge.trace_context import caller_trace_id
 from services.edge.values import timestamp, to_struct
 from services.formats.tags import parse_tags_leniently
+from services.upstream.vector_store import ApiVersion
 
 __all__ = ["DocumentServicer"]
 
@@ -35,7 +37,11 @@ _CACHE_METADATA: Final = "x-layer-cache"
 _UNCERTAIN_METADATA: Final = "x-layer-cache-uncertain"
 """Set by the gateway while it owes this service the notice of a write to the namespace."""
 
+_PATH_METADATA: Final = "x-envoy-original-path"
+"""Set by the gateway's transcoder."""
+
 _Context = grpc.aio.ServicerContext[object, object]
+_Answer = TypeVar("_Answer", pb.Document, pb.BatchGetDocumentsResponse)
 _DEFAULT_PAGE: Final = 1000
 _MAX_PAGE: Final = 10_000
 
@@ -77,9 +83,10 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
             raise LayerError.not_found(
                 f"namespace {namespace!r} has no document {request.doc_id!r}"
             )
+        answer = _sendable(_message(fetched.documents[0]))
         self._record(namespace, fetched, context)
         await context.send_initial_metadata(((_CACHE_METADATA, fetched.cache_use),))
-        return _message(fetched.documents[0])
+        return answer
 
     async def BatchGetDocuments(
         self, request: pb.BatchGetDocumentsRequest, context: _Context
@@ -91,17 +98,19 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
             _attributes(request.include_attributes),
             use_cache=_may_use_cache(context),
         )
-        self._record(namespace, fetched, context)
-        await context.send_initial_metadata(((_CACHE_METADATA, fetched.cache_use),))
-        return pb.BatchGetDocumentsResponse(
+        answer = pb.BatchGetDocumentsResponse(
             documents=[_message(document) for document in fetched.documents],
             missing=fetched.missing,
         )
+        _sendable(answer)
+        self._record(namespace, fetched, context)
+        await context.send_initial_metadata(((_CACHE_METADATA, fetched.cache_use),))
+        return answer
 
     async def GetNamespaceMetadata(
         self, request: pb.GetNamespaceMetadataRequest, context: _Context
     ) -> httpbody_pb2.HttpBody:
-        data = await self._read_metadata(parse_namespace(request.namespace))
+        data = await self._read_metadata(parse_namespace(request.namespace), _version(context))
         return httpbody_pb2.HttpBody(content_type="application/json", data=data)
 
     async def ReadWarmDocuments(
@@ -178,10 +187,32 @@ def _may_use_cache(context: _Context) -> bool:
     return all(name != _UNCERTAIN_METADATA for name, _ in context.invocation_metadata() or ())
 
 
+def _version(context: _Context) -> ApiVersion:
+    """Of the path that an HTTP client called; gRPC clients have none."""
+    metadata = dict(context.invocation_metadata() or ())
+    return "v1" if str(metadata.get(_PATH_METADATA, "")).startswith("/v1/") else "v2"
+
+
 def _attributes(elements: Sequence[str]) -> list[str] | None:
     """Attribute names; a query parameter may hold several, comma-separated."""
     names = [name for element in elements for name in element.split(",") if name]
     return names or None
+
+
+def _sendable(answer: _Answer) -> _Answer:
+    """The answer itself. gRPC would refuse it only after its metadata has left, and a failure
+    can then be given no body any more.
+
+    Raises:
+        LayerError: PAYLOAD_TOO_LARGE.
+    """
+    if answer.ByteSize() > MAX_MESSAGE_BYTES:
+        raise LayerError(
+            ErrorKind.PAYLOAD_TOO_LARGE,
+            f"the documents are larger than {MAX_MESSAGE_BYTES >> 20} MiB: ask for fewer of them "
+            "or for some of their attributes",
+        )
+    return answer
 
 
 def _message(document: Document) -> pb.Document:

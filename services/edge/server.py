@@ -26,7 +26,7 @@ from services.edge.settings import ServerSettings, load_settings, parse_keys
 from services.telemetry.logs import configure_logging
 from services.telemetry.providers import Telemetry, build_telemetry
 
-__all__ = ["Service", "run_server"]
+__all__ = ["MAX_MESSAGE_BYTES", "Service", "run_server"]
 
 _logger = logging.getLogger(__name__)
 

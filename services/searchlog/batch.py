@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.formats.trail_keys import DAY_NANOS, MAX_SPAN_NANOS, ObjectName, day_of
+from services.formats.trail_keys import DAY_NANOS, MAX_NANOS, MAX_SPAN_NANOS, ObjectName, day_of
 from services.searchlog.model import Stream
 from services.searchlog.spool import Group
 
@@ -42,24 +42,28 @@ class Batch:
     """Monotonic seconds."""
     entries: list[HeldEntry] = field(default_factory=list)
     size_bytes: int = 0
-    oldest: int = 0
+    """Of the lines, with their line feeds."""
+    oldest: int = MAX_NANOS
     newest: int = 0
     awaited: bool = False
     """A caller waits until it is stored."""
     closed: bool = False
+    _lowest: int = 0
+    """Between it and `_highest` an entry may join without breaking the format."""
+    _highest: int = MAX_NANOS
 
     def fits(self, nanos: int) -> bool:
         """The entry may join without breaking the format."""
-        if self.closed:
-            return False
-        if not self.entries:
-            return True
-        oldest, newest = min(self.oldest, nanos), max(self.newest, nanos)
-        return newest - oldest <= MAX_SPAN_NANOS and oldest // DAY_NANOS == newest // DAY_NANOS
+        return self._lowest <= nanos <= self._highest and not self.closed
 
     def add(self, entry: HeldEntry) -> None:
-        self.oldest = min(self.oldest, entry.nanos) if self.entries else entry.nanos
-        self.newest = max(self.newest, entry.nanos)
+        nanos = entry.nanos
+        if nanos > self.newest:
+            self.newest = nanos
+            self._lowest = max(nanos - MAX_SPAN_NANOS, nanos - nanos % DAY_NANOS)
+        if nanos < self.oldest:
+            self.oldest = nanos
+            self._highest = min(nanos + MAX_SPAN_NANOS, nanos - nanos % DAY_NANOS + DAY_NANOS - 1)
         self.entries.append(entry)
         self.size_bytes += len(entry.line) + 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.formats.trail_keys import (
     DAY_NANOS,
@@ -18,13 +18,21 @@ from services.formats.trail_keys import (
 from services.searchlog.model import Stream
 from services.storage.object_store import ObjectStore
 
-__all__ = ["ObjectNames", "list_days"]
+__all__ = ["ObjectNames", "Recent", "list_days"]
 
 _LISTED: Final = 1000
 _AIMED: Final = 600
 """Names that a window is sized for; more than `_LISTED` would cost another LIST."""
 _THIN: Final = 4
 _BOLDEST: Final = 64
+
+
+class Recent(NamedTuple):
+    """Where the newest names of a stream were when they were last listed: a guess, no more."""
+
+    newest: int
+    width: int
+    """Nanoseconds back from there in which there are about as many names as one LIST is for."""
 
 
 async def list_days(store: ObjectStore, stream: Stream) -> Sequence[str]:
@@ -40,6 +48,10 @@ class ObjectNames:
     The first window is a whole day. One that comes back cut (1,000 keys) shrinks to what its
     density says; one that comes back thin grows. Time between the days that exist does not count.
     What a cut LIST returned is kept, so that a day of 1,500 objects costs two.
+
+    Where a trail became silent in the middle of a crowded day, windows are halved between what is
+    known to be crowded and what is known to be empty: some eight LISTs, which knowing where it
+    ended spares the next reader.
     """
 
     def __init__(
@@ -51,16 +63,24 @@ class ObjectNames:
         oldest: int,
         newest: int,
         now_ns: int,
+        recent: Recent | None = None,
     ) -> None:
         """Names from `oldest` to `newest`, both included; `days` are newest first."""
         self.lists = 0
+        self.recent: Recent | None = None
+        """Of the newest names that have been listed."""
         self._store = store
         self._stream = stream
         self._days = [day for day in days if day_of(oldest) <= day <= day_of(newest)]
         self._bottom = max(oldest, day_start(self._days[-1])) if self._days else 0
         self._ceiling = self._below_end(newest) + 1 if self._days else 0
         self._now_ns = now_ns
+        self._guess = recent
         self._width: int | None = None
+        self._crowded = 1
+        """The width that the density of the last cut LIST asks for."""
+        self._silent = False
+        """There is nothing above the ceiling, for a while that is not known."""
         self._kept: list[ObjectName] = []
         self._kept_from = 0
 
@@ -88,8 +108,12 @@ class ObjectNames:
         if gap_closes:
             block, bottom = self._kept + names, self._kept_from
             self._kept = []
-        self._resize(len(block), bottom)
-        self._ceiling = bottom
+        top, self._ceiling = self._ceiling, bottom
+        self._resize(len(block), top)
+        if block and self.recent is None:
+            newest = block[-1].position
+            width = self._elapsed(bottom, newest) * _AIMED // len(block)
+            self.recent = Recent(newest, width)
         return block[::-1]
 
     async def _list(self, start: int) -> tuple[list[ObjectName], bool]:
@@ -112,6 +136,9 @@ class ObjectNames:
     def _window_start(self) -> int:
         newest_day = day_start(self._day_at(self._ceiling - 1))
         if self._width is None:
+            guess, self._guess = self._guess, None
+            if guess is not None and newest_day <= guess.newest < self._ceiling:
+                return max(guess.newest - guess.width, newest_day, self._bottom)
             return max(newest_day, self._bottom)
         # Nothing is expected above now; what is there all the same is listed too.
         anchor = self._now_ns if newest_day < self._now_ns < self._ceiling else self._ceiling
@@ -120,19 +147,28 @@ class ObjectNames:
     def _shrink(self, start: int, names: list[ObjectName], *, joined: bool) -> None:
         """A cut LIST: size the next window by its density, and keep its names."""
         span = self._elapsed(names[0].position, names[-1].position)
-        self._width = max(span * _AIMED // len(names), 1)
+        self._crowded = max(span * _AIMED // len(names), 1)
         if joined:
             self._kept.extend(names)
         else:
             self._kept, self._kept_from = names, start
+        self._width = max(self._crowded, self._half_gap() if self._silent else 0)
 
-    def _resize(self, count: int, bottom: int) -> None:
-        """A complete window: size the next one by it."""
-        width = max(self._elapsed(bottom, self._ceiling), 1)
+    def _resize(self, count: int, top: int) -> None:
+        """A complete window from the ceiling up to `top`: size the next one by it."""
+        self._silent = count == 0 and bool(self._kept)
+        if self._silent:
+            self._width = max(self._crowded, self._half_gap())
+            return
+        width = max(self._elapsed(self._ceiling, top), 1)
         factor = _AIMED / count if count else _THIN
         if 0 < count < _AIMED // _THIN:
             factor = max(factor, _THIN)
         self._width = max(int(width * min(factor, _BOLDEST)), 1)
+
+    def _half_gap(self) -> int:
+        """Half the time between the kept names and the ceiling."""
+        return self._elapsed(self._kept[-1].position, self._ceiling) // 2
 
     def _day_at(self, nanos: int) -> str:
         """The newest existing day that is not after that time, or the oldest one."""

@@ -49,12 +49,15 @@ def parse_page_query(
     Raises:
         LayerError: VALIDATION, names the parameter.
     """
+    oldest = 0 if from_ is None else parse_time(from_, "from")
     newest = MAX_NANOS if to is None else parse_time(to, "to")
+    if from_ is not None and newest < oldest:
+        raise LayerError.validation("from is after to")
     if before is not None:
         newest = min(newest, _parse_cursor(before) - 1)
     return PageQuery(
         limit=limit,
-        oldest=MIN_NANOS if from_ is None else max(parse_time(from_, "from"), MIN_NANOS),
+        oldest=max(oldest, MIN_NANOS),
         newest=min(newest, MAX_NANOS),
         tags=frozenset(parse_tags_strictly(tags)),
         trace_id=None if trace_id is None else parse_trace_id(trace_id),

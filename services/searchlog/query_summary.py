@@ -7,7 +7,8 @@ for several, `f32[?]` where it cannot be told. A multi-query has `queries`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from services.searchlog.elide_arrays import ElidedJson, NumberArray
@@ -26,6 +27,10 @@ _NEAREST: Final = frozenset({"ANN", "kNN"})
 _SET_FILTERS: Final = frozenset({"In", "NotIn", "ContainsAny", "NotContainsAny"})
 """Filters may stand in `rank_by` as scores; these take lists that may look like vectors."""
 
+_SHAPE = re.compile(r"f32(\[\d+\])+")
+"""Callers may send a vector's shape for a vector, as the gateway's tap does."""
+
+_NUMBER_TYPES: Final = frozenset({int, float})
 _NOTHING_ELIDED: Final = ElidedJson(b"")
 _UNKNOWN: Final = "f32[?]"
 
@@ -97,7 +102,7 @@ class _Summariser:
             self._unseen -= 1
             return f"f32[{array.length}]" if array.whole else _UNKNOWN
         if isinstance(vector, str):
-            return _shape_of_base64(vector)
+            return vector if _SHAPE.fullmatch(vector) else _shape_of_base64(vector)
         if not isinstance(vector, list):
             return _UNKNOWN
         if not vector or _is_numbers(vector):
@@ -126,11 +131,8 @@ def _values(array: NumberArray) -> list[Any] | str:
 
 
 def _is_numbers(node: object) -> bool:
-    return (
-        isinstance(node, list)
-        and bool(node)
-        and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in node)
-    )
+    # JSON makes no subclasses of int and float, but bool is one.
+    return isinstance(node, list) and bool(node) and _NUMBER_TYPES.issuperset(map(type, node))
 
 
 def _is_embedding(node: object) -> bool:
@@ -149,8 +151,12 @@ def _bm25_text(node: object) -> str | None:
         return None
     if len(node) > 2 and node[1] == "BM25":
         return _joined(node[2])
-    found: Sequence[str | None] = [_bm25_text(element) for element in node]
-    return next((text for text in found if text is not None), None)
+    for element in node:
+        # (Most elements are the numbers of a vector.)
+        text = _bm25_text(element) if isinstance(element, list) else None
+        if text is not None:
+            return text
+    return None
 
 
 def _joined(query: object) -> str | None:

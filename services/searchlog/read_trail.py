@@ -14,7 +14,7 @@ from services.formats.trail_keys import MAX_SPAN_NANOS, NAME_SLACK_NANOS, Object
 from services.searchlog.matching_lines import FoundLine, LineFilter, oldest_of
 from services.searchlog.model import Stream, TrailCounts
 from services.searchlog.object_bodies import ObjectBodies
-from services.searchlog.object_names import ObjectNames, list_days
+from services.searchlog.object_names import ObjectNames, Recent, list_days
 from services.searchlog.page_query import PageQuery
 from services.storage.object_store import ObjectStore
 
@@ -23,6 +23,7 @@ __all__ = ["ReadLimits", "ReadTrail", "TrailPage", "UnstoredLines"]
 _logger = logging.getLogger(__name__)
 _FIRST_WAVE: Final = 2
 _MAX_OLDEST_KNOWN: Final = 50_000
+_MAX_RECENT: Final = 10_000
 
 UnstoredLines = Callable[[Stream], Awaitable[Sequence[Sequence[bytes]]]]
 """Lines that no object holds yet: each writer's, oldest first."""
@@ -103,6 +104,7 @@ class ReadTrail:
         self._clock = clock
         self._limits = limits
         self._oldest_known: OrderedDict[str, int] = OrderedDict()
+        self._recent: OrderedDict[Stream, Recent] = OrderedDict()
 
     async def __call__(
         self, stream: Stream, kind: type[EntryT], query: PageQuery
@@ -124,12 +126,15 @@ class ReadTrail:
             oldest=query.oldest,
             newest=query.newest + MAX_SPAN_NANOS + NAME_SLACK_NANOS,
             now_ns=self._clock.now_ns(),
+            recent=self._recent.get(stream),
         )
         deadline = self._clock.monotonic() + self._limits.seconds
         progress = _Progress(query, line_filter, names, deadline)
         for tail in tails:
             progress.found.update(line_filter.newest(tail, progress.enough))
         complete = await self._fill(stream, progress)
+        if names.recent is not None:
+            self._remember(stream, query, names.recent)
         if line_filter.malformed:
             self._counts.malformed_lines += line_filter.malformed
             _logger.warning(
@@ -201,6 +206,16 @@ class ReadTrail:
             return True
         oldest = self._oldest_known.get(object_key(*stream, name))
         return oldest is None or oldest <= progress.query.newest
+
+    def _remember(self, stream: Stream, query: PageQuery, recent: Recent) -> None:
+        """Where the newest objects are, for the next page 1."""
+        known = self._recent.get(stream)
+        if known is not None and query.newest < known.newest:
+            return
+        self._recent[stream] = recent
+        self._recent.move_to_end(stream)
+        if len(self._recent) > _MAX_RECENT:
+            self._recent.popitem(last=False)
 
     def _learn(self, key: str, lines: Sequence[bytes]) -> None:
         oldest = oldest_of(lines)

@@ -54,10 +54,13 @@ def read_results(body: bytes, *, complete: bool) -> Results | None:
         answer = _ANSWER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    lists = [answer.rows, *(result.rows for result in answer.results or ())]
-    known = [rows for rows in lists if rows is not None]
-    rows = [row for rows in known for row in rows]
-    return Results([str(row.id) for row in rows[:MAX_IDS]], len(rows) if known else None)
+    rows = answer.rows
+    for result in answer.results or ():
+        if result.rows is not None:
+            rows = [*(rows or ()), *result.rows]
+    if rows is None:
+        return Results((), None)
+    return Results([str(row.id) for row in rows[:MAX_IDS]], len(rows))
 
 
 def _ids_of_prefix(body: bytes) -> Iterable[str]:

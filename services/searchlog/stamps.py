@@ -10,7 +10,7 @@ from services.searchlog.model import Stream
 __all__ = ["Stamps"]
 
 _MAX_STREAMS: Final = 10_000
-_MAX_REMEMBERED: Final = 16_384
+_MIN_REMEMBERED: Final = 8_192
 _STEP_NANOS: Final = 10_000
 _LANES: Final = 10
 
@@ -24,36 +24,46 @@ class Stamps:
     - the one before is the last digit of how often the writer has started: it cannot know what it
       gave out before a restart, and a caller's times may be coarse or old.
 
-    A reading that was given out is bumped by 10 µs until it is free; the newest `_MAX_REMEMBERED`
-    of a namespace are remembered.
+    A reading that was given out is bumped by 10 µs until it is free; at least the newest
+    `_MIN_REMEMBERED` of a namespace are remembered.
     """
 
     def __init__(self, writer_digits: int, starts: int) -> None:
         if not 0 <= writer_digits <= 999:
             raise ValueError(f"a writer id is 0 to 999, not {writer_digits}")
         self._low_digits = starts % _LANES * 1000 + writer_digits
-        self._streams: OrderedDict[Stream, dict[int, int]] = OrderedDict()
+        self._streams: OrderedDict[Stream, _Taken] = OrderedDict()
 
     def take(self, stream: Stream, reading_ns: int) -> int:
         """A stamp within 10 µs of the reading or shortly after it, never given out before."""
-        taken = self._taken(stream)
-        wanted = free = reading_ns // _STEP_NANOS
-        while free in taken:
-            free = taken[free]
-        # A hint for the next equal reading: many of them must not cost a walk each.
-        taken.pop(wanted, None)
-        taken[free] = taken[wanted] = free + 1
-        while len(taken) > _MAX_REMEMBERED:
-            del taken[next(iter(taken))]
-        return free * _STEP_NANOS + self._low_digits
-
-    def _taken(self, stream: Stream) -> dict[int, int]:
-        """Given-out steps, oldest first, each with the step to try next."""
         taken = self._streams.get(stream)
         if taken is None:
-            taken = self._streams[stream] = {}
+            taken = self._streams[stream] = _Taken()
             if len(self._streams) > _MAX_STREAMS:
                 self._streams.popitem(last=False)
         else:
             self._streams.move_to_end(stream)
-        return taken
+        return taken.take(reading_ns // _STEP_NANOS) * _STEP_NANOS + self._low_digits
+
+
+class _Taken:
+    """Steps that were given out, each with the step to try next.
+
+    In two tables, of which the older one is forgotten whole: to delete the oldest keys of a dict
+    one by one takes a walk over those that were deleted before.
+    """
+
+    def __init__(self) -> None:
+        self._newer: dict[int, int] = {}
+        self._older: dict[int, int] = {}
+
+    def take(self, wanted: int) -> int:
+        newer, older = self._newer, self._older
+        free = wanted
+        while (following := newer.get(free) or older.get(free)) is not None:
+            free = following
+        # A hint for the next equal reading: many of them must not cost a walk each.
+        newer[free] = newer[wanted] = free + 1
+        if len(newer) >= _MIN_REMEMBERED:
+            self._newer, self._older = {}, newer
+        return free

@@ -41,7 +41,7 @@ class TapCounts:
     not_served: int = 0
     """Answered with something else than 2xx: not logged."""
     without_namespace: int = 0
-    """Not logged: neither metadata nor path name a valid one."""
+    """Not logged: the path names no valid one."""
     unreadable_requests: int = 0
     """Logged without a summary."""
     unreadable_answers: int = 0
@@ -69,7 +69,7 @@ class TapReader:
         metadata = entry.common_properties.metadata.filter_metadata
         # Copied once: each look into a protobuf map makes a new object.
         fields = dict(metadata[TAP_METADATA].fields.items()) if TAP_METADATA in metadata else {}
-        namespace = _namespace(fields, entry.request)
+        namespace = _namespace(entry.request)
         if namespace is None:
             self.counts.without_namespace += 1
             return None
@@ -126,13 +126,10 @@ def _nanos(time: timestamp_pb2.Timestamp | duration_pb2.Duration) -> int:
     return time.seconds * 1_000_000_000 + time.nanos
 
 
-def _namespace(fields: _Fields, request: accesslog_pb2.HTTPRequestProperties) -> Namespace | None:
-    name = fields["namespace"].string_value if "namespace" in fields else ""
-    if not name:
-        match = _QUERY_PATH.match(request.original_path or request.path)
-        name = unquote(match[1]) if match else ""
+def _namespace(request: accesslog_pb2.HTTPRequestProperties) -> Namespace | None:
+    match = _QUERY_PATH.match(request.original_path or request.path)
     try:
-        return parse_namespace(name)
+        return parse_namespace(unquote(match[1]) if match else "")
     except LayerError:
         return None
 

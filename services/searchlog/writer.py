@@ -162,14 +162,18 @@ class TrailWriter:
 
     def _hold(self, stream: Stream, entry: HeldEntry) -> None:
         batches = self._batches.setdefault(stream, [])
-        batch = next((b for b in reversed(batches) if b.fits(entry.nanos)), None)
+        # (The newest one nearly always.)
+        batch = batches[-1] if batches else None
+        if batch is None or not batch.fits(entry.nanos):
+            batch = next((b for b in reversed(batches) if b.fits(entry.nanos)), None)
         if batch is None:
             batch = Batch(stream, self._clock.monotonic())
             batches.append(batch)
             self._open[batch] = None
         batch.add(entry)
-        batch.awaited = batch.awaited or (stream, entry.nanos) in self._awaited
-        self._memory_bytes += len(entry.line) + _ENTRY_OVERHEAD_BYTES
+        if self._awaited and (stream, entry.nanos) in self._awaited:
+            batch.awaited = True
+        self._memory_bytes += len(entry.line) + 1 + _ENTRY_OVERHEAD_BYTES
         self._spilling = self._spilling or self._memory_bytes > self._limits.max_memory_bytes
         self._idle.clear()
         self._changed.add(stream)
@@ -207,11 +211,10 @@ class TrailWriter:
             del self._batches[batch.stream]
         self.counts.written += len(batch.entries)
         self._changed.add(batch.stream)
-        groups = {id(entry.group): entry.group for entry in batch.entries}
-        for identity, count in Counter(id(entry.group) for entry in batch.entries).items():
-            self._spool.release(groups[identity], count)
-        for entry in batch.entries:
-            self._memory_bytes -= len(entry.line) + _ENTRY_OVERHEAD_BYTES
+        for group, count in Counter(entry.group for entry in batch.entries).items():
+            self._spool.release(group, count)
+        self._memory_bytes -= batch.size_bytes + len(batch.entries) * _ENTRY_OVERHEAD_BYTES
+        for entry in batch.entries if batch.awaited else ():
             waiting = self._awaited.pop((batch.stream, entry.nanos), None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)

@@ -13,6 +13,7 @@ from turbopuffer import APIConnectionError, APIStatusError, AsyncTurbopuffer
 
 from services.core.ids import Namespace
 from services.upstream.vector_store import (
+    ApiVersion,
     NamespaceNotFoundError,
     UpstreamRejectedError,
     UpstreamUnavailableError,
@@ -66,8 +67,9 @@ class TurbopufferVectorStore:
             {**request, "consistency": {"level": "strong"}},
         )
 
-    async def metadata(self, namespace: Namespace) -> bytes:
-        return await self._call(namespace, "GET", f"/v2/namespaces/{namespace}/metadata", None)
+    async def metadata(self, namespace: Namespace, version: ApiVersion = "v2") -> bytes:
+        path = f"/{version}/namespaces/{namespace}/metadata"
+        return await self._call(namespace, "GET", path, None)
 
     async def _call(
         self, namespace: Namespace, method: str, path: str, body: object | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -11,6 +11,7 @@ from services.core.errors import ErrorKind, LayerError
 from services.core.ids import Namespace
 
 __all__ = [
+    "ApiVersion",
     "IndexStatus",
     "NamespaceMetadata",
     "NamespaceNotFoundError",
@@ -104,6 +105,10 @@ def is_vector(attribute_type: str) -> bool:
     return attribute_type.endswith(("f32", "f16", "i8"))
 
 
+ApiVersion = Literal["v1", "v2"]
+"""The first part of a route's path."""
+
+
 class VectorStore(Protocol):
     """Reads of one upstream. Bodies are JSON as the upstream sent it, for typed decoding.
 
@@ -115,6 +120,7 @@ class VectorStore(Protocol):
         """The answer to a query (turbopuffer.com/docs/query), with strong consistency."""
         ...
 
-    async def metadata(self, namespace: Namespace) -> bytes:
-        """The namespace's metadata (turbopuffer.com/docs/metadata)."""
+    async def metadata(self, namespace: Namespace, version: ApiVersion = "v2") -> bytes:
+        """The namespace's metadata (turbopuffer.com/docs/metadata). The versions differ in what
+        `encryption` looks like."""
         ...

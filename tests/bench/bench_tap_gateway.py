@@ -1,7 +1,9 @@
-"""Queries through Envoy with the tap and without it: rate, p50 and p99.
+"""Queries through Envoy with the tap and without it.
 
-Envoy, the upstream, the load and a real SearchLogService share this machine's cores, so the
-ratios count, not the rates.
+Envoy (one worker), the upstream, the load and a real SearchLogService share this machine's cores.
+At a fixed rate, with an upstream that takes as long as Turbopuffer does, the figure is what users
+feel. At saturation, with an upstream that takes no time, it is how many queries a gateway of that
+size serves; the CPU time of a query in each process does not depend on who else is busy.
 """
 
 from __future__ import annotations
@@ -13,12 +15,10 @@ import random
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import httpx
 import uvloop
@@ -28,24 +28,45 @@ from services.cli.processes import Child, stop_child
 from services.cli.stack import Stack, http_ready
 from services.gateway.render import render_config
 from services.gateway.settings import GatewaySettings
+from tests.bench.http_load import Load, paced, saturating, serve
 from tests.e2e.stacks import free_ports, stack_settings
 
-_CONNECTIONS = (2, 32)
-"""With few, the cores are not busy; with many, they are."""
 _ROUNDS = 3
-_QUERIES = 3_000
-"""Of one round."""
 _DIMENSIONS = (8, 1536)
+_PER_SECOND = 500
+_PACED = 1_500
+_UPSTREAM_SECONDS = 0.01
+_SATURATING = 4_000
+_CONNECTIONS = 16
+_SETTLE_SECONDS = 1.5
+"""After a round, until SearchLogService has stored what it was sent."""
 _TAP = "layer.tap"
-_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running Envoy."""
+
+    port: int
+    admin: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A round, and the CPU microseconds of a query in Envoy and in SearchLogService."""
+
+    load: Load
+    envoy_us: float
+    searchlog_us: float
 
 
 def response() -> bytes:
     """Ten rows, as an upstream answers."""
     rows = [{"id": f"asin-{n}", "$dist": n / 7, "title": f"headphones {n}"} for n in range(10)]
-    body = json.dumps({"rows": rows}).encode()
+    body = json.dumps({"rows": rows}, separators=(",", ":")).encode()
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-    return head.encode() + _END + body
+    return head.encode() + b"\r\n\r\n" + body
 
 
 def request(dimensions: int) -> bytes:
@@ -59,88 +80,14 @@ def request(dimensions: int) -> bytes:
         "content-type: application/json\r\nx-hevlayer-tags: session:bench\r\n"
         f"content-length: {len(body)}"
     )
-    return head.encode() + _END + body
-
-
-class _Messages(asyncio.Protocol):
-    """Cuts HTTP/1.1 messages with a content length out of what arrives."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self._data = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclasses of asyncio's.
-        self.transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        while (end := self._data.find(_END)) >= 0:
-            head = bytes(self._data[:end]).lower()
-            at = head.index(b"content-length:") + len(b"content-length:")
-            whole = end + len(_END) + int(head[at:].split(b"\r\n", 1)[0])
-            if len(self._data) < whole:
-                return
-            del self._data[:whole]
-            self.message(head)
-
-    def message(self, head: bytes) -> None:
-        raise NotImplementedError
-
-
-class _Upstream(_Messages):
-    answer = response()
-
-    def message(self, head: bytes) -> None:
-        del head
-        assert self.transport is not None
-        self.transport.write(self.answer)
-
-
-@dataclass
-class _Round:
-    """Queries that are left to send, and the times of those that were answered."""
-
-    query: bytes
-    left: int = _QUERIES
-    seconds: list[float] = field(default_factory=list)
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class _Client(_Messages):
-    """One query at a time on one connection."""
-
-    def __init__(self, work: _Round) -> None:
-        super().__init__()
-        self._work = work
-        self._sent_at = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._send()
-
-    def message(self, head: bytes) -> None:
-        assert head.startswith(b"http/1.1 200"), head
-        self._work.seconds.append(time.perf_counter() - self._sent_at)
-        self._send()
-
-    def _send(self) -> None:
-        assert self.transport is not None
-        if self._work.left == 0:
-            self.transport.close()
-            if len(self._work.seconds) == _QUERIES:
-                self._work.done.set()
-            return
-        self._work.left -= 1
-        self._sent_at = time.perf_counter()
-        self.transport.write(self._work.query)
+    return head.encode() + b"\r\n\r\n" + body
 
 
 @asynccontextmanager
 async def envoy(
     folder: Path, upstream: int, searchlog: int, *, tapped: bool
-) -> AsyncIterator[tuple[int, int]]:
-    """Envoy with the gateway's configuration, whole or without the tap; its port, its admin's."""
+) -> AsyncIterator[Gateway]:
+    """Envoy with the gateway's configuration, whole or without the tap."""
     port, admin = free_ports(2)
     settings = GatewaySettings.model_validate(
         {
@@ -171,7 +118,7 @@ async def envoy(
         while not await http_ready(f"http://127.0.0.1:{admin}/ready"):
             assert process.returncode is None, child.last_words()
             await asyncio.sleep(0.05)
-        yield port, admin
+        yield Gateway(port, admin, process.pid)
     finally:
         await stop_child(child, 5.0)
 
@@ -193,16 +140,49 @@ def _named_tap(part: dict[str, object]) -> bool:
     return part.get("name") == _TAP
 
 
-async def run_round(port: int, query: bytes, connections: int) -> tuple[float, list[float]]:
-    """Queries a second, and the time of each."""
-    work = _Round(query)
-    loop = asyncio.get_running_loop()
-    started = time.perf_counter()
-    for _ in range(connections):
-        await loop.create_connection(lambda: _Client(work), "127.0.0.1", port)
-    async with asyncio.timeout(20):
-        await work.done.wait()
-    return _QUERIES / (time.perf_counter() - started), work.seconds
+def cpu_seconds(pid: int) -> float:
+    """CPU time of all threads of a process so far (proc_pid_schedstat: nanoseconds)."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+async def measure(gateway: Gateway, searchlog: int, run: Awaitable[Load]) -> Measured:
+    """A round and what it cost."""
+    before = cpu_seconds(gateway.pid), cpu_seconds(searchlog)
+    load = await run
+    await asyncio.sleep(_SETTLE_SECONDS)
+    after = cpu_seconds(gateway.pid), cpu_seconds(searchlog)
+    envoy_us, searchlog_us = (
+        (b - a) / len(load.seconds) * 1e6 for a, b in zip(before, after, strict=True)
+    )
+    return Measured(load, envoy_us, searchlog_us)
+
+
+async def compare(
+    gateways: dict[str, Gateway], searchlog: int, run: Callable[[int], Awaitable[Load]]
+) -> None:
+    """Rounds in turns; medians of their rates and costs, and percentiles of all times."""
+    rounds: dict[str, list[Measured]] = {name: [] for name in gateways}
+    for number in range(_ROUNDS + 1):
+        for name, gateway in gateways.items():
+            measured = await measure(gateway, searchlog, run(gateway.port))
+            if number:  # The first is for warming up.
+                rounds[name].append(measured)
+    baseline: tuple[float, float] | None = None
+    for name in reversed(gateways):
+        found = rounds[name]
+        rate = statistics.median(m.load.rate for m in found)
+        cuts = statistics.quantiles([s for m in found for s in m.load.seconds], n=100)
+        p50, p99 = cuts[49] * 1000, cuts[98] * 1000
+        baseline = baseline or (rate, p99)
+        print(
+            f"    {name:<12} {rate:>7,.0f} queries/s {rate / baseline[0]:>5.2f}x"
+            f"   p50 {p50:>6.2f} ms  p99 {p99:>6.2f} ms {p99 / baseline[1]:>5.2f}x"
+            f"   CPU: Envoy {statistics.median(m.envoy_us for m in found):>4.0f} us,"
+            f" SearchLogService {statistics.median(m.searchlog_us for m in found):>4.0f} us"
+        )
 
 
 async def access_log_counts(admin: int) -> str:
@@ -212,53 +192,47 @@ async def access_log_counts(admin: int) -> str:
     return ", ".join(line.rpartition("logs_")[2] for line in lines if line)
 
 
+async def compare_both(
+    folder: Path, stack: Stack, upstream_seconds: float, title: str, saturated: bool
+) -> None:
+    """With the tap and without, at every size."""
+    server, upstream = await serve(response(), after_seconds=upstream_seconds)
+    port, searchlog = stack.port("searchlog"), stack.children["searchlog"].process.pid
+    async with (
+        envoy(folder, upstream, port, tapped=True) as with_tap,
+        envoy(folder, upstream, port, tapped=False) as without,
+    ):
+        gateways = {"with the tap": with_tap, "without": without}
+        for dimensions in _DIMENSIONS:
+            query = request(dimensions)
+            print(f"  {title}; {dimensions} dimensions, {len(query):,} bytes")
+
+            def run(port: int, query: bytes = query) -> Awaitable[Load]:
+                if saturated:
+                    return saturating(port, query, requests=_SATURATING, connections=_CONNECTIONS)
+                return paced(port, query, requests=_PACED, per_second=_PER_SECOND)
+
+            await compare(gateways, searchlog, run)
+        print(f"    Envoy's access log: {await access_log_counts(with_tap.admin)}")
+    server.close()
+
+
 async def _main() -> None:
-    server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0)
-    upstream = server.sockets[0].getsockname()[1]
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         stack = Stack(stack_settings(folder, folder))
         try:
             await stack.start_one("searchlog")
-            searchlog = stack.port("searchlog")
-            async with (
-                envoy(folder, upstream, searchlog, tapped=True) as (with_tap, admin),
-                envoy(folder, upstream, searchlog, tapped=False) as (without_tap, _),
-            ):
-                ports = {"with the tap": with_tap, "without": without_tap}
-                for dimensions in _DIMENSIONS:
-                    for connections in _CONNECTIONS:
-                        await compare(ports, dimensions, connections)
-                print(f"  Envoy's access log: {await access_log_counts(admin)}")
+            title = f"{_PER_SECOND} a second, upstream {_UPSTREAM_SECONDS * 1000:.0f} ms"
+            await compare_both(folder, stack, _UPSTREAM_SECONDS, title, saturated=False)
+            title = f"as many as it can, {_CONNECTIONS} connections, upstream 0 ms"
+            await compare_both(folder, stack, 0.0, title, saturated=True)
         finally:
             await stack.stop()
-            server.close()
-
-
-async def compare(ports: dict[str, int], dimensions: int, connections: int) -> None:
-    """Rounds in turns; the median of their rates, and percentiles of all times."""
-    query = request(dimensions)
-    rates: dict[str, list[float]] = {name: [] for name in ports}
-    seconds: dict[str, list[float]] = {name: [] for name in ports}
-    for number in range(_ROUNDS + 1):
-        for name, port in ports.items():
-            rate, times = await run_round(port, query, connections)
-            if number:  # The first is for warming up.
-                rates[name].append(rate)
-                seconds[name] += times
-    print(f"  {dimensions} dimensions, {len(query):,} bytes, {connections} connections")
-    baseline = statistics.median(rates["without"])
-    for name in ports:
-        cuts = statistics.quantiles(seconds[name], n=100)
-        rate = statistics.median(rates[name])
-        print(
-            f"    {name:<14} {rate:>8,.0f} queries/s  p50 {cuts[49] * 1000:>6.2f} ms  "
-            f"p99 {cuts[98] * 1000:>6.2f} ms  {rate / baseline:>5.2f}x"
-        )
 
 
 def main() -> None:
-    """Print both at two sizes, and the ratio."""
+    """Print both at two sizes, and the ratios."""
     uvloop.run(_main())
 
 

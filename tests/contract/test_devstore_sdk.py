@@ -106,14 +106,18 @@ def test_patches_deletes_and_conditions(sdk: Turbopuffer, name: str) -> None:
     namespace.write(upsert_rows=[row(id=i, n=i) for i in range(4)])
     namespace.write(patch_rows=[row(id=0, m=5)], deletes=[1], delete_by_filter=("n", "Eq", 2))
 
-    with pytest.raises(turbopuffer.UnprocessableEntityError, match="upsert_condition"):
-        namespace.write(upsert_rows=[{"id": 0}], upsert_condition=("n", "Eq", 0))
+    raced = namespace.write(
+        upsert_rows=[row(id=0, n=-1), row(id=3, n=9)],
+        upsert_condition=("n", "Lt", {"$ref_new": "n"}),
+        return_affected_ids=True,
+    )
 
+    assert (raced.rows_affected, raced.upserted_ids) == (1, [3])
     rows = namespace.query(rank_by=("id", "asc"), top_k=10, include_attributes=True).rows
     assert rows is not None
     assert [(each.id, each["n"], dict(each).get("m")) for each in rows] == [
         (0, 0, 5),
-        (3, 3, None),
+        (3, 9, None),
     ]
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from services.core.ids import Namespace
 from services.upstream.vector_store import (
+    ApiVersion,
     NamespaceNotFoundError,
     UpstreamRejectedError,
     UpstreamUnavailableError,
@@ -70,7 +71,7 @@ class TableVectorStore:
             self._slots -= slots
         return msgspec.json.encode({"results": answers} if "queries" in request else answers[0])
 
-    async def metadata(self, namespace: Namespace) -> bytes:
+    async def metadata(self, namespace: Namespace, version: ApiVersion = "v2") -> bytes:
         self._check(namespace)
         self.polls += 1
         index = {"status": "updating", "unindexed_bytes": 1} if self.updating else None

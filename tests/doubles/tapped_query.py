@@ -15,7 +15,6 @@ TRACEPARENT = "00-f81d4fae7dec11d0a76500a0c91e6bf6-00f067aa0ba902b7-01"
 
 def tapped_query(
     *,
-    namespace: str | None = "products",
     path: str = "/v2/namespaces/products/query",
     request: Any = None,
     response: Any = None,
@@ -40,8 +39,6 @@ def tapped_query(
     if taken_ns is not None:
         common.time_to_last_downstream_tx_byte.FromNanoseconds(taken_ns)
     tap = common.metadata.filter_metadata["layer.tap"]
-    if namespace is not None:
-        tap["namespace"] = namespace
     for name, body, truncated in (
         ("request", request, request_truncated),
         ("response", response, response_truncated),

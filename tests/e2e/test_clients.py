@@ -1,4 +1,5 @@
-"""The published clients, unmodified, pointed at the gateway."""
+"""The published hevlayer client, unmodified, pointed at the gateway: every route of ours and
+every one of Turbopuffer's that it has a method for."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from hevlayer import AsyncHevlayer, HevlayerError
-from turbopuffer import AsyncTurbopuffer, NotFoundError
+from hevlayer.models import CreateScanRequest, QueryRequest
 
 from services.cli.stack import Stack
+from tests.e2e.conftest import ROWS, write
 from tests.e2e.stacks import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -87,28 +89,115 @@ async def test_the_clients_errors(hevlayer: AsyncHevlayer, products: str) -> Non
     assert (failed.value.status_code, failed.value.error) == (404, "not_found")
 
 
-async def test_the_official_turbopuffer_sdk(stack: Stack) -> None:
-    async with AsyncTurbopuffer(base_url=stack.gateway_url, api_key="callers-own") as client:
-        namespace = client.namespace("by-sdk")
-        rows: list[Any] = [
-            {"id": n, "vector": [float(n), 1.0], "kind": "odd" if n % 2 else "even"}
-            for n in range(1, 9)
-        ]
-        written = await namespace.write(upsert_rows=rows, distance_metric="euclidean_squared")
-        assert written.rows_affected == 8
-        found = await namespace.query(rank_by=("vector", "ANN", [3.0, 1.0]), top_k=1)
-        assert found.rows is not None
-        assert found.rows[0].id == 3
-        both = await namespace.multi_query(
-            queries=[
-                {"rank_by": ("id", "asc"), "top_k": 2},
-                {"aggregate_by": {"n": ("Count",)}, "group_by": ["kind"], "top_k": 10},
-            ]
-        )
-        assert len(both.results) == 2
-        assert (await namespace.metadata()).index.status == "up-to-date"
-        assert "by-sdk" in [each.id async for each in client.namespaces(prefix="by-")]
-        assert await namespace.exists()
-        await namespace.delete_all()
-        with pytest.raises(NotFoundError):
-            await namespace.query(rank_by=("id", "asc"), top_k=1)
+async def test_scans(hevlayer: AsyncHevlayer, products: str) -> None:
+    done: Any = await hevlayer.scan(
+        products, CreateScanRequest(mode="values", field="color", source="origin")
+    )
+    assert (done.status, done.unique_values) == ("completed", 3)
+    results: Any = await hevlayer.get_scan_results(products, done.id, limit=2, offset=1)
+    assert (len(results.values), results.total) == (2, 3)
+    listed: Any = await hevlayer.list_scans(products)
+    assert done.id in [each.id for each in listed.scans]
+    counted: Any = await hevlayer.create_scan(
+        products, CreateScanRequest(mode="count", source="origin")
+    )
+    assert (counted.count, counted.served_by) == (60, "origin")
+    deleted: Any = await hevlayer.delete_scan(products, done.id)
+    assert deleted.status == "ok"
+    with pytest.raises(HevlayerError) as gone:
+        await hevlayer.get_scan(products, done.id)
+    assert gone.value.status_code == 404
+
+
+async def test_warming(stack: Stack, hevlayer: AsyncHevlayer) -> None:
+    name = "warmed-by-client"
+    await write(stack, name, ROWS)
+    started: Any = await hevlayer.warm_namespace(name, page_size=10)
+
+    async def job() -> Any:
+        return await hevlayer.get_warm_job(name, started.id)
+
+    done = await eventually(job, lambda job: job.status != "running")
+    assert (done.status, done.documents_scanned) == ("completed", 60)
+    listed: Any = await hevlayer.list_warm_jobs(name)
+    assert started.id in [each.id for each in listed.warm_jobs]
+    fetched: Any = await hevlayer.fetch_document(name, "2", with_perf=True)
+    assert (fetched.data.id, fetched.perf.cache_status) == ("2", "hit")
+
+
+VECTOR = [1.0, 1.0, 0.5, 0.25]
+OWN_FORMS: dict[str, Any] = {
+    # The client's model fills in what it has defaults for; it has no rank_by of its own.
+    "a model": QueryRequest(
+        vector=VECTOR, filters=["color", "Eq", "red"], include_attributes=["color"]
+    ),
+    "a dictionary": {"vector": VECTOR, "top_k": 3, "include_attributes": True},
+    "text": QueryRequest(rank_by=["title", "BM25", "red"], top_k=3),
+}
+
+
+@pytest.mark.parametrize("form", OWN_FORMS)
+async def test_its_own_form_of_queries_is_served_and_logged(
+    hevlayer: AsyncHevlayer, products: str, form: str
+) -> None:
+    body, tag = OWN_FORMS[form], f"form:{form.replace(' ', '-')}"
+    answer: Any = await hevlayer.query_namespace(
+        products, body, raw_query="what the user typed", tags=[tag]
+    )
+    assert answer.rows
+
+    async def history() -> Any:
+        return await hevlayer.list_search_history(products, tags=[tag])
+
+    (entry,) = (await eventually(history, lambda page: len(page.entries) == 1)).entries
+    assert entry.raw_query == "what the user typed"
+    assert entry.top_result_ids == [str(row["id"]) for row in answer.rows]
+    asked = body if isinstance(body, dict) else body.model_dump(exclude_none=True)
+    assert entry.query["top_k"] == asked["top_k"]
+    assert entry.query.get("vector") == ("f32[4]" if "vector" in asked else None)
+    for name in ("filters", "include_attributes", "rank_by"):
+        assert entry.query.get(name) == asked.get(name)
+
+
+async def test_turbopuffers_own_routes(hevlayer: AsyncHevlayer) -> None:
+    name = "by-hevlayer"
+    rows = [{"id": str(n), "vector": [n, 1.0], "kind": "ab"[n % 2]} for n in range(1, 5)]
+    written: Any = await hevlayer.write_namespace(
+        name, {"upsert_rows": rows, "distance_metric": "cosine_distance"}
+    )
+    assert written.rows_upserted == 4
+    patched: Any = await hevlayer.patch_columns(name, ["1", "2"], {"kind": ["c", "c"]})
+    assert patched.rows_patched == 2
+    by_v1: Any = await hevlayer.query_turbopuffer_namespace(
+        name, {"rank_by": ["id", "asc"], "top_k": 2}
+    )
+    assert [row["id"] for row in by_v1.rows] == ["1", "2"]
+    several: Any = await hevlayer.batch_query_namespace(
+        name,
+        {"queries": [{"rank_by": ["id", "asc"], "top_k": 1}, {"aggregate_by": {"n": ["Count"]}}]},
+    )
+    assert several.results[1].aggregations == {"n": 4}
+    explained: Any = await hevlayer.explain_turbopuffer_query(
+        name, {"rank_by": ["id", "asc"], "top_k": 1}
+    )
+    assert explained.plan_text
+    recall: Any = await hevlayer.evaluate_turbopuffer_recall(name, {"num": 2, "top_k": 3})
+    assert (recall.avg_recall, recall.avg_ann_count) == (1.0, 3.0)
+    schema: Any = await hevlayer.get_turbopuffer_namespace_schema(name)
+    assert schema.model_extra["kind"]["type"] == "string"
+    unfilterable = {"kind": {"type": "string", "filterable": False}}
+    updated: Any = await hevlayer.update_turbopuffer_namespace_schema(name, unfilterable)
+    assert updated.model_extra["kind"]["filterable"] is False
+    for read in (
+        hevlayer.get_namespace_metadata,
+        hevlayer.get_turbopuffer_v1_namespace_metadata,
+    ):
+        metadata: Any = await read(name)
+        assert (metadata.id, metadata.approx_row_count) == (name, 4)
+    await hevlayer.hint_cache_warm(name, turbopuffer=True)
+    await hevlayer.copy_namespace("hevlayer-copy", {"copy_from_namespace": name})
+    await hevlayer.branch_namespace("hevlayer-branch", {"branch_from_namespace": name})
+    listed: Any = await hevlayer.list_turbopuffer_namespaces(prefix="hevlayer-", page_size=10)
+    assert [each.id for each in listed.namespaces] == ["hevlayer-branch", "hevlayer-copy"]
+    deleted: Any = await hevlayer.delete_namespace("hevlayer-copy")
+    assert deleted.status == "OK"

@@ -76,3 +76,18 @@ async def test_metadata_is_the_upstreams_with_a_layer_block(
         assert layer["is_stable"] is True
         assert isinstance(layer["stable_as_of"], int)
         assert (layer["indexed"], layer["index_lag_rows"]) == (True, 0)
+
+
+async def test_documents_that_are_too_large_together(stack: Stack, http: httpx.AsyncClient) -> None:
+    text = "x" * 7_000_000
+    rows = [{"id": number, "text": text} for number in range(10)]
+    schema = {"text": {"type": "string", "filterable": False}}
+    written = await http.post(
+        "/v2/namespaces/heavy", json={"upsert_rows": rows, "schema": schema}, timeout=60
+    )
+    assert written.status_code == 200, written.text
+    ids = [str(row["id"]) for row in rows]
+    some = await http.post("/v2/namespaces/heavy/documents", json={"ids": ids[:5]})
+    assert [len(d["attributes"]["text"]) for d in some.json()["documents"]] == [len(text)] * 5
+    everything = await http.post("/v2/namespaces/heavy/documents", json={"ids": ids})
+    assert (everything.status_code, everything.json()["error"]) == (413, "payload_too_large")

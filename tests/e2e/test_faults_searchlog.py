@@ -237,6 +237,8 @@ async def test_two_replicas_write_one_namespace(site: Site, http: httpx.AsyncCli
             while len(recorded) < 500:
                 page = await stub.ListSearchHistory(request, timeout=10)
                 recorded += [entry.raw_query for entry in page.entries]
+                if not page.next_cursor:
+                    break
                 request.before = page.next_cursor
         assert len(recorded) == len(set(recorded))
         await second.kill_one("searchlog")

@@ -76,6 +76,22 @@ async def test_a_request_beyond_the_capture(http: httpx.AsyncClient, products: s
     assert entry["namespace"] == products
 
 
+async def test_a_vector_beyond_what_is_shipped(stack: Stack, http: httpx.AsyncClient) -> None:
+    vector = [n / 7 for n in range(4_096)]
+    await write(stack, "embeddings", [{"id": 1, "vector": vector, "title": "{}"}])
+    query = {"rank_by": ["vector", "ANN", vector], "top_k": 1, "include_attributes": ["title"]}
+    assert len(json.dumps(query)) > 64 * 1024
+    answer, entry = await ask(http, "embeddings", "tap:vector", query, encoding="identity")
+    assert answer["rows"][0]["title"] == "{}"
+    assert entry["query"] == {
+        "vector": "f32[4096]",
+        "rank_by": ["vector", "ANN", "f32[4096]"],
+        "top_k": 1,
+        "include_attributes": ["title"],
+    }
+    assert (entry["top_result_ids"], entry["result_count"]) == (["1"], 1)
+
+
 async def test_an_answer_beyond_the_capture(stack: Stack, http: httpx.AsyncClient) -> None:
     rows: list[dict[str, object]] = [{"id": n, "text": f"{n} " + "x" * 2000} for n in range(200)]
     await write(stack, "long-answers", rows)

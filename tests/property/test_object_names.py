@@ -8,7 +8,7 @@ import random
 import pytest
 
 from services.formats.trail_keys import DAY_NANOS, ObjectName, day_of, object_key
-from services.searchlog.object_names import ObjectNames, list_days
+from services.searchlog.object_names import ObjectNames, Recent, list_days
 from tests.doubles.memory_object_store import MemoryObjectStore
 from tests.doubles.searchlog_bench import searches
 
@@ -51,6 +51,7 @@ async def test_all_names_are_listed_once_newest_first(seed: int) -> None:
         oldest=oldest,
         newest=newest,
         now_ns=rng.choice((times[-1], times[-1] + 10**12, times[0])),
+        recent=rng.choice((None, Recent(rng.choice(times), rng.choice((0, 1, 10**9, 10**15))))),
     )
     found: list[int] = []
     while not names.exhausted:

@@ -47,6 +47,7 @@ async def test_a_write_tells_what_it_did(client: httpx.AsyncClient) -> None:
 
     assert answer["performance"]["server_total_ms"] >= 1
     assert answer["billing"]["billable_logical_bytes_written"] > 0
+    assert answer["billing"]["query"]["billable_logical_bytes_returned"] == 0
     del answer["performance"], answer["billing"], answer["message"]
     assert answer == {
         "status": "OK",
@@ -59,8 +60,10 @@ async def test_a_write_tells_what_it_did(client: httpx.AsyncClient) -> None:
         "deleted_ids": [3],
     }
     nothing = await upsert(client, upsert_rows=[], delete_by_filter=["n", "Eq", 77])
-    assert nothing["rows_affected"] == 0
-    assert "rows_deleted" not in nothing
+    assert (nothing["rows_affected"], nothing["rows_deleted"]) == (0, 0)
+    assert not {"rows_upserted", "rows_patched"} & set(nothing)
+    plain = await upsert(client)
+    assert set(plain["billing"]) == {"billable_logical_bytes_written"}
 
 
 async def test_metadata_moves_with_data_and_schema(
@@ -262,14 +265,25 @@ async def test_requests_need_a_key_a_route_and_a_name(client: httpx.AsyncClient)
     assert (await client.get("/v2/namespaces/a b/metadata")).status_code == 400
 
 
+async def test_a_copy_of_a_read_only_namespace_is_read_only(client: httpx.AsyncClient) -> None:
+    await upsert(client)
+    await client.patch(METADATA, json={"read_only": True})
+
+    await upsert(client, "copy", upsert_rows=None, copy_from_namespace="n")
+
+    assert (await get(client, "/v2/namespaces/copy/metadata"))["read_only"] is True
+    refused = await client.post("/v2/namespaces/copy", json={"deletes": [1]})
+    assert refused.status_code == 400
+
+
 async def test_the_lesser_routes(client: httpx.AsyncClient) -> None:
     await upsert(client)
 
     assert (await get(client, "/dev/v1/health")) == {"status": "ok"}
-    plan = await post(client, "/v2/namespaces/n/explain_query", rank_by=["id", "asc"])
+    plan = await post(client, "/v2/namespaces/n/explain_query", rank_by=["id", "asc"], limit=1)
     assert isinstance(plan["plan_text"], str)
-    recall = await post(client, "/v1/namespaces/n/_debug/recall", num=5)
-    assert recall["avg_recall"] == 1.0
+    refused = await client.post("/v2/namespaces/n/explain_query", json={"rank_by": ["no", "asc"]})
+    assert refused.status_code == 400
     warm = await client.get("/v1/namespaces/n/hint_cache_warm")
     assert (warm.status_code, warm.json()["status"]) == (202, "ACCEPTED")
 

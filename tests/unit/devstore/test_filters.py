@@ -97,6 +97,8 @@ def test_an_operator_matches(rows: Store, filters: list[Any], expected: list[int
         (["n", "Between", 1], 400),
         (["n", "NotLt", 1], 400),
         (["n", "Contains", 1], 400),
+        (["tags", "ContainsAny", "a"], 400),
+        (["ns", "Eq", [2**70]], 400),
         (["n", "AnyLt", 1], 400),
         (["n", "Glob", "*"], 400),
         (["s", "Regex", "("], 400),
@@ -125,6 +127,22 @@ def test_a_filter_is_refused(rows: Store, filters: Any, status: int) -> None:
         rows.ids(filters)
 
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (["tags", "ContainsAny", "a"], 'ContainsAny expects []string, but got "a"'),
+        (["tags", "NotContainsAny", "a"], 'NotContainsAny expects []string, but got "a"'),
+        (["tags", "Contains", ["a", "b"]], 'Contains expects string, but got ["a", "b"]'),
+        (["tags", "NotContains", ["a"]], 'NotContains expects string, but got ["a"]'),
+    ],
+)
+def test_a_mismatch_says_what_was_expected(rows: Store, filters: Any, message: str) -> None:
+    with pytest.raises(DevstoreError) as refused:
+        rows.ids(filters)
+
+    assert refused.value.message == f"filter error in key `tags`: type mismatch, {message}"
 
 
 def test_nesting_is_bounded(rows: Store) -> None:

@@ -158,6 +158,69 @@ def test_tokens_that_are_given_need_an_array(store: Store) -> None:
         search(store, ["t", "BM25", "x"])
 
 
+def test_arrays_are_split_into_tokens_too(store: Store) -> None:
+    options = {"type": "[]string", "full_text_search": {"stemming": True}}
+    store.upsert(
+        {"id": 1, "t": ["lazy", "dogs sleep"]}, {"id": 2, "t": ["lazy dogs"]}, schema={"t": options}
+    )
+
+    assert set(search(store, ["t", "BM25", "dog"])) == {1, 2}
+    assert store.ids(["t", "ContainsAllTokens", "sleep lazy"]) == [1]
+    # A sequence is one within an element.
+    assert store.ids(["t", "ContainsTokenSequence", "lazy dogs"]) == [2]
+
+
+TUNED_TEXTS = ("fox", "fox fox fox", "fox and a long tail of words", "hen", "foxes")
+
+
+def tuned(store: Store, rank_by: Any, **options: float) -> dict[int, float]:
+    schema = {"t": {"type": "string", "full_text_search": options or True}}
+    rows = [{"id": i, "t": text} for i, text in enumerate(TUNED_TEXTS, 1)]
+    store.upsert(*rows, schema=schema)
+    return search(store, rank_by)
+
+
+def test_parameters_that_are_almost_the_defaults_give_almost_the_same_scores(store: Store) -> None:
+    """Two implementations agree: tantivy's and our own."""
+    for query in ("fox", "fox tail", "hen absent", "", "absent"):
+        default = tuned(store, ["t", "BM25", query])
+        own = tuned(store, ["t", "BM25", query], k1=1.2000001, b=0.7500001)
+        assert own == pytest.approx(default, rel=1e-5)
+        assert list(own) == list(default)
+
+
+def test_parameters_of_bm25_count(store: Store) -> None:
+    fox = ["t", "BM25", "fox"]
+    plain = tuned(store, fox)
+    flat = tuned(store, fox, b=0)
+    once = tuned(store, fox, k1=0.000001)
+    steep = tuned(store, fox, k1=100)
+
+    assert plain[1] > plain[3]
+    assert flat[1] == pytest.approx(flat[3])
+    assert once[2] == pytest.approx(once[1], rel=1e-4)
+    assert steep[2] / steep[1] > plain[2] / plain[1] > 1
+
+
+def test_a_repeated_token_of_a_query_saturates(store: Store) -> None:
+    one, two, many = (
+        tuned(store, ["t", "BM25", " ".join(["fox"] * times)], k3=1)[1] for times in (1, 2, 1000)
+    )
+
+    assert two / one == pytest.approx(4 / 3)
+    assert many / one == pytest.approx(2, rel=0.01)
+
+
+def test_a_prefix_counts_one_with_own_parameters(store: Store) -> None:
+    rank_by = ["t", "BM25", "hen fo", {"last_as_prefix": True}]
+
+    found = tuned(store, rank_by, b=0.5)
+
+    assert set(found) == {1, 2, 3, 4, 5}
+    assert [found[i] for i in (1, 2, 3, 5)] == [1.0] * 4
+    assert tuned(store, ["t", "BM25", "zz", {"last_as_prefix": True}], b=0.5) == {}
+
+
 def test_string_ids_are_ranked_too(store: Store) -> None:
     store.upsert({"id": "b'", "t": "x"}, {"id": "a", "t": "x y"}, schema={"t": TEXT})
 

@@ -144,9 +144,6 @@ def test_ids_are_compared_as_they_are_kept(store: Store) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"upsert_condition": ["n", "Eq", 1]},
-        {"patch_condition": ["n", "Eq", 1]},
-        {"delete_condition": ["n", "Eq", 1]},
         {"upsert_rows": {"id": 1}},
         {"upsert_rows": [1]},
         {"upsert_columns": [1]},
@@ -165,11 +162,6 @@ def test_a_body_of_another_shape_is_refused(store: Store, body: dict[str, Any]) 
     store.upsert({"id": 1, "n": 1})
 
     assert refused(store, **body) == 422
-
-
-def test_a_conditional_write_names_the_field(store: Store) -> None:
-    with pytest.raises(DevstoreError, match="unknown field `upsert_condition`"):
-        store.upsert({"id": 1}, upsert_condition=["n", "Eq", 1])
 
 
 def test_nothing_is_kept_of_a_request_that_fails_late(store: Store) -> None:

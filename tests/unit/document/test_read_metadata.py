@@ -13,7 +13,7 @@ from services.cache.no_cache import NoCache
 from services.core.ids import Namespace
 from services.document.read_metadata import ReadMetadata
 from services.formats.snapshot_body import build_body
-from services.upstream.vector_store import NamespaceNotFoundError
+from services.upstream.vector_store import ApiVersion, NamespaceNotFoundError
 from tests.doubles.fake_clock import FakeClock
 from tests.doubles.memory_object_store import MemoryObjectStore
 from tests.doubles.table_store import TableVectorStore
@@ -104,7 +104,7 @@ async def test_without_a_vector_column_there_is_no_lag(world: World) -> None:
 async def test_numbers_pass_as_the_upstream_wrote_them(world: World) -> None:
     raw = b'{"schema":{},"approx_row_count":18446744073709551615,"x":1.10,"y":1e400,"z":-0}'
 
-    async def metadata(namespace: Namespace) -> bytes:
+    async def metadata(namespace: Namespace, version: ApiVersion = "v2") -> bytes:
         return raw
 
     world.upstream.metadata = metadata  # type: ignore[method-assign]

@@ -69,6 +69,16 @@ def test_times_beyond_the_trail() -> None:
     assert parse(to="0001-01-01T00:00:00Z").newest < MIN_NANOS
 
 
+def test_from_is_not_after_to() -> None:
+    eight = "2026-05-22T08:00:00Z"
+    assert parse(from_=eight, to=eight).oldest == parse(from_=eight, to=eight).newest == EIGHT
+    assert parse(from_="1066-10-14T09:00:00Z", to="1070-01-01T00:00:00Z").oldest == MIN_NANOS
+    with pytest.raises(LayerError, match="from is after to"):
+        parse(from_="2026-05-22T08:00:00.000000001Z", to=eight)
+    # A cursor below `from` is no mistake: the last page may be asked for once more.
+    assert parse(from_=eight, before=str(EIGHT - 5)).newest < EIGHT
+
+
 def test_before_is_strict_and_joins_to() -> None:
     assert parse(before=str(EIGHT)).newest == EIGHT - 1
     assert parse(before=str(EIGHT), to="2026-05-22T07:00:00Z").newest < EIGHT - 1

@@ -262,7 +262,7 @@ async def test_a_page_costs_the_same_at_any_length(count: int, spacing: int) -> 
     for n in range(count, 0, -1):
         stamp = NOW - n * spacing
         memory.objects[object_key(*STREAM, ObjectName(day_of(stamp), stamp))] = search_line(stamp)
-    memory._keys = list(memory.objects)
+    memory._keys = sorted(memory.objects)
     store = CountingObjectStore(memory)
     read = reader(store)
     query = PageQuery(50)
@@ -279,3 +279,32 @@ async def test_a_page_costs_the_same_at_any_length(count: int, spacing: int) -> 
             break
         query = PageQuery(50, newest=found.next_cursor - 1)
     assert seen == [NOW - n * spacing for n in range(1, len(seen) + 1)]
+
+
+@pytest.mark.parametrize("silent_hours", [0, 0.02, 1, 3, 12])
+async def test_page_1_again_takes_two_lists_however_long_the_trail_is_silent(
+    silent_hours: float,
+) -> None:
+    times = range(NOW - NOW % DAY_NANOS, NOW - NOW % DAY_NANOS + 11 * 3600 * SECOND, SECOND)
+    keys = {stamp: object_key(*STREAM, ObjectName(day_of(stamp), stamp)) for stamp in times}
+    memory = MemoryObjectStore({key: search_line(stamp) for stamp, key in keys.items()})
+    store = CountingObjectStore(memory)
+    read = reader(store, clock=ManualClock(times[-1] + round(silent_hours * 3600 * SECOND)))
+
+    async def lists_of_page_1(newest: int) -> int:
+        before = store.counts.list + store.counts.list_children
+        found = await page(read)
+        assert found.entries[0].timestamp_nanos == newest
+        return store.counts.list + store.counts.list_children - before
+
+    # To find where it ended may take a search.
+    assert await lists_of_page_1(times[-1]) <= (10 if silent_hours else 3)
+    assert await lists_of_page_1(times[-1]) == 2
+    # It may have grown since: 100 objects are within the same window.
+    for n in range(1, 101):
+        await put_object(memory, times[-1] + n * SECOND)
+    assert await lists_of_page_1(times[-1] + 100 * SECOND) == 2
+    # Entries may have been erased: the guess is wrong, the page is not.
+    await memory.delete(list(memory.objects)[-3_000:])
+    assert await lists_of_page_1(times[-1] - 2_900 * SECOND) <= 12
+    assert await lists_of_page_1(times[-1] - 2_900 * SECOND) == 2

@@ -244,6 +244,7 @@ async def test_pages(running: Running) -> None:
         {"tag": ["a b"]},
         {"from": "2026-05-22T08:00:00"},
         {"to": "now"},
+        {"from": "2026-05-22T08:00:00.001Z", "to": "2026-05-22T08:00:00Z"},
     ],
 )
 async def test_bad_parameters_are_invalid(running: Running, fields: dict[str, object]) -> None:

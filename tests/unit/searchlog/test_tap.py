@@ -95,11 +95,9 @@ def test_only_served_queries_are_searches(status: int) -> None:
         ("", None),
     ],
 )
-def test_the_path_names_the_namespace_when_metadata_does_not(
-    path: str, namespace: str | None
-) -> None:
+def test_the_path_names_the_namespace(path: str, namespace: str | None) -> None:
     tap = reader()
-    search = tap.read(tapped_query(namespace=None, path=path))
+    search = tap.read(tapped_query(path=path))
     assert (search.namespace if search else None) == namespace
     assert tap.counts.without_namespace == (namespace is None)
 
