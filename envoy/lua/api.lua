@@ -14,7 +14,7 @@
 local int64_fields = {
   watermark_ms = true, row_count = true, n = true, distinct_observed = true, cap = true,
   ts_ms = true, documents_scanned = true, stable_as_of = true, unique_values = true,
-  count = true, elapsed_ms = true, total = true,
+  count = true, elapsed_ms = true, total = true, documents_resumed = true,
 }
 
 local function unquoted(name, digits)

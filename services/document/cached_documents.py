@@ -18,6 +18,8 @@ __all__ = ["BackfillCounts", "CachedDocuments", "batches", "document_key"]
 _logger = logging.getLogger(__name__)
 
 WAITING_BYTES: Final = 32 * 1024 * 1024
+_OVERHEAD_BYTES: Final = 300
+"""What Python takes for a document that waits, beside its row and its key."""
 _BATCH_BYTES: Final = 1024 * 1024
 _BATCH_DOCUMENTS: Final = 200
 
@@ -40,6 +42,11 @@ class _Waiting:
     key: str
     row: bytes
     read_at: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return len(self.row) + len(self.key) + _OVERHEAD_BYTES
 
 
 class CachedDocuments:
@@ -82,14 +89,14 @@ class CachedDocuments:
                 seen.
         """
         for text, row in rows.items():
+            waiting = _Waiting(document_key(namespace, generation, text), row, read_at)
             if len(row) > MAX_VALUE_BYTES:
                 self.counts.too_large += 1
-            elif self._waiting_bytes + len(row) > WAITING_BYTES:
+            elif self._waiting_bytes + waiting.size > WAITING_BYTES:
                 self.counts.dropped += 1
             else:
-                key = document_key(namespace, generation, text)
-                self._waiting.append(_Waiting(key, row, read_at))
-                self._waiting_bytes += len(row)
+                self._waiting.append(waiting)
+                self._waiting_bytes += waiting.size
         if self._waiting:
             self._idle.clear()
             self._arrived.set()
@@ -131,7 +138,7 @@ class CachedDocuments:
                 break
             batch.append(self._waiting.popleft())
             size += len(batch[-1].row)
-        self._waiting_bytes -= size
+        self._waiting_bytes -= sum(waiting.size for waiting in batch)
         return batch
 
 

@@ -19,23 +19,32 @@ served from the cache or cached. It covers writes whose end is never heard of.
 What a process has not heard it cannot know, so it *trusts* the stored token only of namespaces
 that it has given a token itself, since it started, since a notice could not be stored, and since
 it last stood still for longer than the gateway waits. Any other namespace first gets a new token,
-at the cost of its cached documents.
+at the cost of its cached documents, unless the upstream *vouches* for the stored one: nothing was
+written since a process that trusted it made a note of the last write. That holds whoever heard of
+writes or not, and is asked for a namespace once, not for each read: from then on notices come.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 from services.cache.cache import Cache, CacheUnavailableError
 from services.core.clock import Clock
 from services.core.ids import IdGenerator, Namespace
 
-__all__ = ["CacheState", "Generation", "GenerationCounts", "Generations"]
+__all__ = ["CacheState", "Generation", "GenerationCounts", "Generations", "Vouch"]
 
 _logger = logging.getLogger(__name__)
+
+Vouch = Callable[[Namespace, str], Awaitable[bool]]
+"""Whether it is certain that a namespace was not written since a moment at which some process
+trusted the token. Never fails."""
 
 _TRUSTED: Final = 100_000
 _OWED: Final = 10_000
@@ -77,6 +86,8 @@ class GenerationCounts:
     """What became of generations, since the start."""
 
     minted: int = 0
+    vouched: int = 0
+    """Tokens that are trusted on the upstream's word."""
     notices_failed: int = 0
     """Notices that could not be stored at once; they are owed."""
     owed_dropped: int = 0
@@ -88,17 +99,26 @@ class Generations:
 
     Args:
         cache: one that tells of its failures.
+        vouch: asks the upstream.
         write_seconds: how long a write whose end is not heard of keeps its namespace out of the
             cache.
     """
 
     def __init__(
-        self, cache: Cache, clock: Clock, new_id: IdGenerator, *, write_seconds: float
+        self,
+        cache: Cache,
+        clock: Clock,
+        new_id: IdGenerator,
+        *,
+        vouch: Vouch,
+        write_seconds: float,
     ) -> None:
         self.counts = GenerationCounts()
         self._cache = cache
         self._clock = clock
         self._new_id = new_id
+        self._vouch = vouch
+        self._turns: WeakValueDictionary[Namespace, asyncio.Lock] = WeakValueDictionary()
         self._write_ms = round(write_seconds * 1000)
         self._trusted: OrderedDict[Namespace, None] = OrderedDict()
         self._owed: OrderedDict[Namespace, None] = OrderedDict()
@@ -107,31 +127,18 @@ class Generations:
 
     async def current(self, namespace: Namespace) -> CacheState:
         """The generation to use for a read that starts now. Never fails."""
-        self._notice_standstill()
-        # Trusted before asking: trust that is won meanwhile is in a token that the answer, on
-        # its way already, may not be.
-        trusted = self._trusts(namespace)
         try:
-            stored = await self._stored(namespace)
-            if stored is not None and stored.closed_until_ms > self._now_ms():
-                return CacheState(None)
-            if stored is not None and not stored.closed_until_ms and trusted:
-                return CacheState(stored.token)
-            return CacheState(await self._mint(namespace))
+            state = await self._believed(namespace)
+            return CacheState(await self._mint(namespace)) if state is None else state
         except CacheUnavailableError:
             return CacheState(None, is_failing=True)
 
-    async def peek(self, namespace: Namespace) -> str | None:
+    async def peek(self, namespace: Namespace) -> CacheState:
         """The generation, if there is one that is trusted: nothing is minted. Never fails."""
-        self._notice_standstill()
-        trusted = self._trusts(namespace)
         try:
-            stored = await self._stored(namespace)
+            return await self._believed(namespace) or CacheState(None)
         except CacheUnavailableError:
-            return None
-        if stored is None or stored.closed_until_ms or not trusted:
-            return None
-        return stored.token
+            return CacheState(None, is_failing=True)
 
     async def begin_write(self, namespace: Namespace) -> None:
         """A write is about to be forwarded. Never fails."""
@@ -172,6 +179,39 @@ class Generations:
                 "generation not stored yet", extra={"namespace": namespace, "cause": error.message}
             )
 
+    async def _believed(self, namespace: Namespace) -> CacheState | None:
+        """What the stored token allows; None when there is none to be believed."""
+        self._notice_standstill()
+        # Trusted before asking: trust that is won meanwhile is in a token that the answer, on
+        # its way already, may not be.
+        trusted = self._trusts(namespace)
+        stored = await self._stored(namespace)
+        if stored is None:
+            return None
+        if stored.closed_until_ms:
+            return CacheState(None) if stored.closed_until_ms > self._now_ms() else None
+        if trusted or await self._is_vouched_for(namespace, stored.token):
+            return CacheState(stored.token)
+        return None
+
+    async def _is_vouched_for(self, namespace: Namespace, token: str) -> bool:
+        """Whether the upstream vouches for the token, so that the namespace is trusted now; it is
+        asked once by all who wait for it."""
+        if namespace in self._owed:
+            # Written, and the others do not know it yet.
+            return False
+        async with self._turns.setdefault(namespace, asyncio.Lock()):
+            if self._trusts(namespace):
+                # Since another waited here: it was vouched for, or replaced.
+                stored = await self._stored(namespace)
+                return stored is not None and stored.token == token
+            doubts = self._doubts
+            if not await self._vouch(namespace, token) or doubts != self._doubts:
+                return False
+            self.counts.vouched += 1
+            self._trust(namespace)
+            return True
+
     async def _mint(self, namespace: Namespace) -> str | None:
         """A new token, acknowledged and trusted; None where nothing is kept, or when doubts came
         up meanwhile."""
@@ -183,10 +223,7 @@ class Generations:
         if doubts != self._doubts:
             return None
         self._owed.pop(namespace, None)
-        self._trusted[namespace] = None
-        self._trusted.move_to_end(namespace)
-        if len(self._trusted) > _TRUSTED:
-            self._trusted.popitem(last=False)
+        self._trust(namespace)
         return generation.token
 
     async def _stored(self, namespace: Namespace) -> Generation | None:
@@ -203,6 +240,12 @@ class Generations:
             return False
         self._trusted.move_to_end(namespace)
         return True
+
+    def _trust(self, namespace: Namespace) -> None:
+        self._trusted[namespace] = None
+        self._trusted.move_to_end(namespace)
+        if len(self._trusted) > _TRUSTED:
+            self._trusted.popitem(last=False)
 
     def _doubt(self, namespace: Namespace) -> None:
         self._doubts += 1

@@ -25,6 +25,7 @@ WAITING: Final = 100_000
 BATCH: Final = 500
 _LINGER_SECONDS: Final = 0.05
 _LONGEST_BACKOFF_SECONDS: Final = 5.0
+_FLUSH_RETRY_SECONDS: Final = 0.2
 
 
 @dataclass
@@ -71,8 +72,10 @@ class FetchRecorder:
         """Send what waits, for at most that time; what is left is dropped and counted."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                while self._waiting and await self._send_batch():
-                    pass
+                while self._waiting:
+                    if not await self._send_batch():
+                        # The other service may be restarting as well.
+                        await self._clock.sleep(_FLUSH_RETRY_SECONDS)
         except TimeoutError:
             pass
         if self._waiting:

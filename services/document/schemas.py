@@ -20,15 +20,18 @@ _MAX_UINT64: Final = 2**64 - 1
 
 @dataclass(frozen=True)
 class FetchSchema:
-    """The part of a schema that decides how documents are asked for."""
+    """The part of a schema that decides how documents are asked for: types by attribute."""
 
-    id_type: str
-    attributes: frozenset[str]
-    vectors: tuple[str, ...]
+    types: Mapping[str, str]
+
+    @property
+    def vectors(self) -> Sequence[str]:
+        """The attributes that are vectors."""
+        return sorted(name for name, declared in self.types.items() if is_vector(declared))
 
     def typed_id(self, text: str) -> str | int | None:
         """The id as the namespace has it; None when no document can have it."""
-        if self.id_type != "uint":
+        if self.types.get("id") != "uint":
             return text or None
         if not text.isascii() or not text.isdigit() or str(int(text[:20])) != text:
             return None
@@ -43,18 +46,15 @@ class FetchSchema:
         """
         if include is None:
             if self.vectors:
-                return {"exclude_attributes": list(self.vectors)}
+                return {"exclude_attributes": self.vectors}
             return {"include_attributes": True}
         self.check(include)
-        return {
-            "include_attributes": [
-                name for name in include if name != "id" and name not in self.vectors
-            ]
-        }
+        left_out = {"id", *self.vectors}
+        return {"include_attributes": [name for name in include if name not in left_out]}
 
     def has(self, names: Iterable[str]) -> bool:
         """Whether all are attributes of the namespace."""
-        return self.attributes.issuperset(set(names) - {"id"})
+        return self.types.keys() >= set(names) - {"id"}
 
     def check(self, names: Iterable[str]) -> None:
         """Refuse names that are no attributes.
@@ -62,7 +62,7 @@ class FetchSchema:
         Raises:
             LayerError: VALIDATION.
         """
-        unknown = sorted(set(names) - self.attributes - {"id"})
+        unknown = sorted(set(names) - self.types.keys() - {"id"})
         if unknown:
             raise LayerError.validation(f"the namespace has no attribute {unknown[0]!r}")
 
@@ -106,9 +106,4 @@ class Schemas:
 
 def _schema(data: bytes) -> FetchSchema:
     metadata = decode_metadata(data)
-    types = {name: metadata.attribute_type(name) or "" for name in metadata.schema}
-    return FetchSchema(
-        id_type=types.get("id", "string"),
-        attributes=frozenset(types),
-        vectors=tuple(sorted(name for name, declared in types.items() if is_vector(declared))),
-    )
+    return FetchSchema({name: metadata.attribute_type(name) or "" for name in metadata.schema})

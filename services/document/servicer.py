@@ -117,12 +117,12 @@ class DocumentServicer(document_pb2_grpc.DocumentServiceServicer):
         self, request: pb.ReadWarmDocumentsRequest, context: _Context
     ) -> AsyncIterator[pb.ReadWarmDocumentsResponse]:
         namespace = parse_namespace(request.namespace)
-        record = await self._read_warm.record(namespace)
+        state = await self._read_warm.state(namespace)
         summary = pb.WarmSummary(
-            documents=record.documents, stable_as_of=record.stable_as_of_ms, types=record.types
+            documents=state.documents, stable_as_of=state.stable_as_of_ms, types=state.types
         )
         yield pb.ReadWarmDocumentsResponse(summary=summary)
-        async for rows in self._read_warm.pages(namespace, record):
+        async for rows in self._read_warm.pages(namespace, state):
             yield pb.ReadWarmDocumentsResponse(rows=rows)
 
     async def BeginWrite(
@@ -226,6 +226,7 @@ def _job_message(job: WarmJob) -> pb.WarmJob:
         status=job.status,
         progress=job.progress,
         documents_scanned=job.documents_scanned,
+        documents_resumed=job.documents_resumed,
         created_at=timestamp(job.created_at_ms),
         stable_as_of=job.stable_as_of_ms,
         error=job.error,

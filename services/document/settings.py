@@ -32,7 +32,10 @@ class DocumentSettings(StoreSettings):
         "out of the cache.",
     )
     warm_documents_per_second: float = Field(
-        20_000.0, gt=0, description="Rate at which a warm job reads documents, at most."
+        20_000.0,
+        gt=0,
+        description="Rate at which a warm job reads documents, at most. Times "
+        "`LAYER_DOCUMENT_TTL_SECONDS` it is the largest namespace that can be warm.",
     )
     watermark_margin_ms: int = Field(
         500, ge=0, description="Safety margin between a poll and its watermark."

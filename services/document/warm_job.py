@@ -1,16 +1,14 @@
-"""Warm jobs, and what remains of a completed one."""
+"""Warm jobs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Self
 
-import msgspec
-
 from services.core.ids import Namespace
 from services.core.job_book import JobStatus
 
-__all__ = ["WarmJob", "WarmRecord"]
+__all__ = ["WarmJob"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,8 @@ class WarmJob:
     status: JobStatus = JobStatus.RUNNING
     progress: float = 0.0
     documents_scanned: int = 0
+    documents_resumed: int = 0
+    """Of those, documents that an earlier job had cached."""
     completed_at_ms: int | None = None
     stable_as_of_ms: int | None = None
     error: str | None = None
@@ -31,6 +31,10 @@ class WarmJob:
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self.status is JobStatus.RUNNING
+
+    def going_on(self, documents: int) -> WarmJob:
+        """The job with what an earlier one had done."""
+        return replace(self, documents_scanned=documents, documents_resumed=documents)
 
     def advanced(self, documents_scanned: int, expected: int) -> WarmJob:
         """The job further on; progress is 1 only when it is done."""
@@ -52,16 +56,3 @@ class WarmJob:
 
     def failed(self, now_ms: int, error: str) -> Self:
         return replace(self, status=JobStatus.FAILED, completed_at_ms=now_ms, error=error)
-
-
-class WarmRecord(msgspec.Struct, frozen=True):
-    """In the cache: every document of a namespace is in the generation, in so many id lists.
-
-    `stable_as_of_ms`: every write before it is in them. `types`: the schema's, by attribute.
-    """
-
-    generation: str
-    id_lists: int
-    documents: int
-    stable_as_of_ms: int
-    types: dict[str, str]

@@ -19,6 +19,7 @@ from services.core.tasks import running
 from services.document.cached_documents import CachedDocuments
 from services.document.fetch_documents import FetchDocuments
 from services.document.generations import Generations
+from services.document.last_write import UpstreamWitness
 from services.document.read_metadata import ReadMetadata
 from services.document.read_warm import ReadWarm
 from services.document.record_fetches import FetchRecorder
@@ -27,7 +28,9 @@ from services.document.searchlog_client import SearchLogClient
 from services.document.servicer import DocumentServicer
 from services.document.settings import DocumentSettings
 from services.document.warm_job import WarmJob
+from services.document.warm_limits import WarmLimits
 from services.document.warm_namespace import WarmNamespace
+from services.document.warm_run import WarmTools
 from services.edge.server import Service
 from services.edge.settings import parse_keys
 from services.telemetry.counts import observe_counts
@@ -59,7 +62,11 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
         await stack.enter_async_context(running(recorder.run()))
 
         generations = Generations(
-            cache, clock, random_id, write_seconds=settings.document_write_seconds
+            cache,
+            clock,
+            random_id,
+            vouch=UpstreamWitness(upstream, cache),
+            write_seconds=settings.document_write_seconds,
         )
         cached = CachedDocuments(cache, clock, ttl_seconds=settings.document_ttl_seconds)
         await stack.enter_async_context(
@@ -78,18 +85,17 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
         warm_jobs = JobBook[WarmJob]("warm job")
         warm_runner = JobRunner(warm_jobs, clock)
         stack.push_async_callback(warm_runner.close)
-        warm = WarmNamespace(
-            upstream=upstream,
-            schemas=schemas,
-            generations=generations,
-            cache=cache,
-            jobs=warm_jobs,
-            runner=warm_runner,
-            clock=clock,
-            new_id=random_id,
+        limits = WarmLimits(
             ttl_seconds=settings.document_ttl_seconds,
             documents_per_second=settings.warm_documents_per_second,
             margin_ms=settings.watermark_margin_ms,
+        )
+        warm = WarmNamespace(
+            tools=WarmTools(upstream, generations, cache, clock, limits),
+            schemas=schemas,
+            jobs=warm_jobs,
+            runner=warm_runner,
+            new_id=random_id,
         )
         servicer = DocumentServicer(
             FetchDocuments(upstream, schemas, generations, cached, flights, clock),

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
+from services.core.errors import LayerError
 from services.formats.snapshot_body import FIELD_CAP, SnapshotBody, build_body
 
-__all__ = ["FacetCounter", "FacetCounts", "Page", "value_text"]
+__all__ = ["FacetCounter", "FacetCounts", "Page", "too_many_values", "value_text"]
 
 Scalar = str | int | float | bool
 _ID: Final = "id"
@@ -40,6 +41,13 @@ class FacetCounts:
         return build_body(
             namespace, watermark_ms, self.row_count, self.counts, self.distinct_over_cap
         )
+
+
+def too_many_values(field: str, cap: int) -> LayerError:
+    """Why a field with more values than the cap is not counted, and what to do."""
+    return LayerError.validation(
+        f"{field!r} has more than {cap:,} values; narrow the scan with filters"
+    )
 
 
 def value_text(value: Scalar) -> str:
@@ -71,11 +79,19 @@ class FacetCounter:
 
     Pages are decoded into a struct of just the wanted columns, and columns are counted in C: about
     twice as fast as a dict a row (`make bench`).
+
+    Args:
+        cap: values of a field that are counted.
+        refuse_over_cap: fail then, instead of going on to find how many values there are, which
+            holds each of them in memory.
     """
 
-    def __init__(self, fields: Sequence[str], *, cap: int = FIELD_CAP) -> None:
+    def __init__(
+        self, fields: Sequence[str], *, cap: int = FIELD_CAP, refuse_over_cap: bool = False
+    ) -> None:
         self._fields = tuple(fields)
         self._cap = cap
+        self._refuse_over_cap = refuse_over_cap
         self._counters: list[Counter[Any]] = [Counter() for _ in self._fields]
         self._over_cap: dict[int, set[Any]] = {}
         self._row_count = 0
@@ -90,6 +106,7 @@ class FacetCounter:
         """Count a page, which is a query's answer.
 
         Raises:
+            LayerError: VALIDATION, more values than the cap, if that is to be refused.
             msgspec.DecodeError: it is no such answer.
         """
         rows = self._decoder.decode(data).rows
@@ -120,6 +137,8 @@ class FacetCounter:
             counter = self._counters[at]
             _count(counter, column)
             if len(counter) > self._cap:
+                if self._refuse_over_cap:
+                    raise too_many_values(self._fields[at], self._cap)
                 self._over_cap[at] = set() if self._fields[at] == _ID else set(counter)
                 self._counters[at] = Counter()
         elif self._fields[at] != _ID:

@@ -50,7 +50,7 @@ class CountForJob(Generic[CountJobT]):
                 as `OriginCount.count`.
         """
         metadata, watermark_ms = await self._watermarks.fresh(job.namespace)
-        check_countable(metadata, job.namespace, job.field)
+        check_countable(metadata.attribute_type(job.field), job.namespace, job.field)
 
         def advance(documents: int, expected: int | None) -> None:
             known = metadata.approx_row_count if expected is None else expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from services.filters.evaluate import matcher, unsupported
 from services.filters.parse import parse_filter
 from services.snapshot.count_facets import FacetCounter, FacetCounts
 from services.snapshot.count_request import Progress, no_progress
-from services.upstream.vector_store import is_vector
+from services.snapshot.countable import check_countable
 
 __all__ = ["WarmCount", "WarmDocuments", "WarmScan"]
 
@@ -58,15 +59,19 @@ _rows_decoder = msgspec.json.Decoder(_Rows)
 
 @dataclass(frozen=True)
 class WarmCount:
-    """A count of one field that can be carried out."""
+    """A count that can be carried out, or closed."""
 
     scan: WarmScan
-    field: str
+    fields: tuple[str, ...]
     matches: Callable[[Mapping[str, Any]], bool] | None
 
     @classmethod
     async def prepare(
-        cls, documents: WarmDocuments, namespace: Namespace, field: str, filters: object | None
+        cls,
+        documents: WarmDocuments,
+        namespace: Namespace,
+        fields: tuple[str, ...],
+        filters: object | None,
     ) -> WarmCount:
         """See that the cache can answer with certainty.
 
@@ -76,45 +81,43 @@ class WarmCount:
         """
         scan = await documents.open(namespace)
         try:
-            _check_field(scan.types, namespace, field)
-            return cls(scan, field, _matcher(filters, scan.types))
+            for field in fields:
+                check_countable(scan.types.get(field), namespace, field)
+            return cls(scan, fields, _matcher(filters, scan.types))
         except BaseException:
             scan.close()
             raise
 
-    async def count(self, *, on_progress: Progress = no_progress) -> FacetCounts:
-        """Count.
+    async def count(
+        self, counter: FacetCounter | None = None, *, on_progress: Progress = no_progress
+    ) -> FacetCounts:
+        """Count, by a counter of the fields if its caps are not to be those of a body.
 
         Raises:
-            LayerError: CACHE_COLD, a document is gone.
+            LayerError: CACHE_COLD, a document is gone; and what the counter raises.
         """
-        counter = FacetCounter([self.field])
+        counter = FacetCounter(self.fields) if counter is None else counter
         seen = 0
         try:
             async for page in self.scan.pages:
-                rows = _rows_decoder.decode(page).rows
-                seen += len(rows)
-                counter.add_page(page if self.matches is None else self._matching(rows))
-                on_progress(seen, self.scan.documents)
+                # Off the loop, on which other calls are answered.
+                seen += await asyncio.to_thread(self._add, counter, page)
+                # How many match is known of those that were read.
+                on_progress(counter.row_count, self.scan.documents - seen + counter.row_count)
         finally:
             self.scan.close()
         if seen != self.scan.documents:
             raise LayerError(ErrorKind.CACHE_COLD, "the cache broke off; use source origin")
-        return counter.result()
+        return await asyncio.to_thread(counter.result)
 
-    def _matching(self, rows: list[msgspec.Raw]) -> bytes:
-        assert self.matches is not None
-        kept = [bytes(row) for row in rows if self.matches(msgspec.json.decode(row))]
-        return b'{"rows":[' + b",".join(kept) + b"]}"
-
-
-def _check_field(types: Mapping[str, str], namespace: Namespace, field: str) -> None:
-    if field == "id":
-        return
-    if field not in types:
-        raise LayerError.validation(f"namespace {namespace!r} has no attribute {field!r}")
-    if is_vector(types[field]):
-        raise LayerError.validation(f"{field!r} is a vector; it has no facets")
+    def _add(self, counter: FacetCounter, page: bytes) -> int:
+        """Count the documents of a page that match; how many it has."""
+        rows = _rows_decoder.decode(page).rows
+        if self.matches is not None:
+            kept = [bytes(row) for row in rows if self.matches(msgspec.json.decode(row))]
+            page = b'{"rows":[' + b",".join(kept) + b"]}"
+        counter.add_page(page)
+        return len(rows)
 
 
 def _matcher(

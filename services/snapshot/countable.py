@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from services.core.errors import ErrorKind, LayerError
+from services.core.errors import LayerError
 from services.core.ids import Namespace
 from services.filters.evaluate import unsupported
 from services.filters.parse import parse_filter
 from services.snapshot.model import Source
-from services.upstream.vector_store import NamespaceMetadata, is_vector
+from services.upstream.vector_store import is_vector
 
-__all__ = ["check_countable", "check_source", "refuse_cache"]
+__all__ = ["check_countable", "check_source"]
 
 
 def check_source(source: Source, filters: object | None) -> None:
@@ -30,25 +30,15 @@ def check_source(source: Source, filters: object | None) -> None:
             )
 
 
-def refuse_cache(source: Source) -> None:
-    """For what is not counted from the cache.
-
-    Raises:
-        LayerError: CACHE_COLD.
-    """
-    if source is Source.CACHE:
-        raise LayerError(
-            ErrorKind.CACHE_COLD, "scans are not answered from the cache; use source origin"
-        )
-
-
-def check_countable(metadata: NamespaceMetadata, namespace: Namespace, field: str) -> None:
+def check_countable(declared: str | None, namespace: Namespace, field: str) -> None:
     """Refuse what no histogram can be made of.
+
+    Args:
+        declared: the field's type in the schema; None for no such attribute.
 
     Raises:
         LayerError: VALIDATION, no such attribute, or it is a vector.
     """
-    declared = metadata.attribute_type(field)
     if field == "id":
         return
     if declared is None:

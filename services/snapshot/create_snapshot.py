@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 
 from services.archive.read_snapshots import SnapshotReader
@@ -13,14 +12,14 @@ from services.core.ids import IdGenerator
 from services.core.job_book import JobBook
 from services.core.job_runner import JobRunner
 from services.formats.snapshot_body import SnapshotBody
+from services.snapshot.count_facets import FacetCounts
 from services.snapshot.count_for_job import CountForJob
-from services.snapshot.count_warm import WarmCount, WarmDocuments
+from services.snapshot.count_warm import WarmCount
+from services.snapshot.count_warm_for_job import WarmCountForJob, closed_if_refused
 from services.snapshot.countable import check_source
 from services.snapshot.model import SnapshotJob, SnapshotRequest, Source
 
 __all__ = ["CreateSnapshot"]
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class CreateSnapshot:
         reader: SnapshotReader,
         writer: SnapshotWriter,
         count: CountForJob[SnapshotJob],
-        documents: WarmDocuments,
+        count_warm: WarmCountForJob[SnapshotJob],
         clock: Clock,
         new_id: IdGenerator,
     ) -> None:
@@ -51,7 +50,7 @@ class CreateSnapshot:
         self._reader = reader
         self._writer = writer
         self._count = count
-        self._documents = documents
+        self._count_warm = count_warm
         self._clock = clock
         self._new_id = new_id
         self._runner = runner
@@ -63,7 +62,9 @@ class CreateSnapshot:
             LayerError: VALIDATION, filters with source `stored`; CACHE_COLD; TOO_MANY_REQUESTS.
         """
         check_source(request.source, request.filters)
-        warm = await self._warm(request) if request.source is Source.CACHE else None
+        warm = None
+        if request.source is Source.CACHE:
+            warm = await self._count_warm.prepare(request.namespace, request.field, request.filters)
         job = SnapshotJob(
             id=self._new_id(),
             namespace=request.namespace,
@@ -71,19 +72,15 @@ class CreateSnapshot:
             source=request.source,
             created_at_ms=self._now_ms(),
         )
-        try:
+        with closed_if_refused(warm):
             self._runner.start(job, lambda: self._complete(job, request, warm))
-        except LayerError:
-            if warm is not None:
-                warm.scan.close()
-            raise
         return job
 
     async def _complete(
         self, job: SnapshotJob, request: SnapshotRequest, warm: WarmCount | None
     ) -> SnapshotJob:
         if warm is not None:
-            outcome = await self._from_cache(job, warm)
+            outcome = _from_cache(job, *await self._count_warm(job, warm))
         else:
             outcome = await self._answer(job, request)
         completed = self._jobs.get(job.namespace, job.id).completed(
@@ -104,28 +101,10 @@ class CreateSnapshot:
                     f"{request.field!r}; use source origin"
                 )
         if request.source is Source.AUTO:
-            try:
-                return await self._from_cache(job, await self._warm(request))
-            except LayerError as error:
-                # Cold, or not certain: the origin knows.
-                _logger.info("not counted from the cache", extra={"cause": error.message})
+            counted = await self._count_warm.if_warm(job, request.filters)
+            if counted is not None:
+                return _from_cache(job, *counted)
         return await self._from_origin(job, request)
-
-    async def _warm(self, request: SnapshotRequest) -> WarmCount:
-        return await WarmCount.prepare(
-            self._documents, request.namespace, request.field, request.filters
-        )
-
-    async def _from_cache(self, job: SnapshotJob, warm: WarmCount) -> _Outcome:
-        """Not persisted: only the origin is authoritative."""
-
-        def advance(documents: int, expected: int | None) -> None:
-            current = self._jobs.get(job.namespace, job.id)
-            self._jobs.update(current.advanced(documents, expected or documents))
-
-        counts = await warm.count(on_progress=advance)
-        body = counts.body(job.namespace, warm.scan.stable_as_of_ms)
-        return _Outcome(Source.CACHE, body, counts.row_count)
 
     async def _from_origin(self, job: SnapshotJob, request: SnapshotRequest) -> _Outcome:
         counts, watermark_ms = await self._count(
@@ -140,3 +119,9 @@ class CreateSnapshot:
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // 1_000_000
+
+
+def _from_cache(job: SnapshotJob, counts: FacetCounts, watermark_ms: int) -> _Outcome:
+    """Not persisted: only the origin is authoritative."""
+    body = counts.body(job.namespace, watermark_ms)
+    return _Outcome(Source.CACHE, body, counts.row_count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -11,9 +12,12 @@ from layer.document.v2 import document_pb2_grpc
 
 from services.core.errors import ErrorKind, LayerError
 from services.core.ids import Namespace
+from services.edge.status import ERROR_CODE_METADATA
 from services.snapshot.count_warm import WarmScan
 
 __all__ = ["DocumentClient"]
+
+_logger = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS: Final = 300.0
 """For all documents together; the cache keeps them no longer by default."""
@@ -56,7 +60,18 @@ async def _parts(call: Any, namespace: Namespace) -> AsyncIterator[pb.ReadWarmDo
         async for part in call:
             yield part
     except grpc.aio.AioRpcError as error:
+        if not _says_cold(error):
+            # What callers take for a cold cache may be a wrong address or key.
+            _logger.warning(
+                "warm documents not read",
+                extra={"namespace": namespace, "code": error.code().name, "cause": error.details()},
+            )
         raise _cold(namespace) from error
+
+
+def _says_cold(error: grpc.aio.AioRpcError) -> bool:
+    trailing = error.trailing_metadata() or ()
+    return (ERROR_CODE_METADATA, ErrorKind.CACHE_COLD.value) in [tuple(pair) for pair in trailing]
 
 
 def _cold(namespace: Namespace) -> LayerError:

@@ -38,11 +38,17 @@ class OriginScan:
     The ranges are conditions that exclude each other, so each document is counted once. Where
     ids turn out to be in another order than the ranges were made in, all is read again as one.
     Writes during the scan may or may not be counted.
+
+    Args:
+        field_cap, refuse_over_cap: as `FacetCounter`'s.
     """
 
-    def __init__(self, upstream: VectorStore, *, field_cap: int = FIELD_CAP) -> None:
+    def __init__(
+        self, upstream: VectorStore, *, field_cap: int = FIELD_CAP, refuse_over_cap: bool = False
+    ) -> None:
         self._upstream = upstream
         self._field_cap = field_cap
+        self._refuse_over_cap = refuse_over_cap
 
     async def count(
         self, request: CountRequest, *, on_progress: Progress = no_progress
@@ -50,6 +56,7 @@ class OriginScan:
         """Exact counts of the fields, only those requested of the upstream.
 
         Raises:
+            LayerError: VALIDATION, a field has more values than the cap, if that is to be refused.
             NamespaceNotFoundError, UpstreamRejectedError, UpstreamUnavailableError: as the port's.
         """
         threads = _threads(request)
@@ -60,7 +67,9 @@ class OriginScan:
             return await self._run(request, 1, on_progress)
 
     async def _run(self, request: CountRequest, threads: int, on_progress: Progress) -> FacetCounts:
-        counter = FacetCounter(request.fields, cap=self._field_cap)
+        counter = FacetCounter(
+            request.fields, cap=self._field_cap, refuse_over_cap=self._refuse_over_cap
+        )
         run = _Run(self._upstream, request, counter, threads, on_progress)
         await run.read_all()
         return counter.result()

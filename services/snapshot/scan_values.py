@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +15,21 @@ from services.core.ids import IdGenerator, Namespace
 from services.core.job_book import JobBook, JobStatus
 from services.core.job_runner import JobRunner
 from services.formats.snapshot_body import ValueCount
+from services.snapshot.count_facets import FacetCounter, FacetCounts, too_many_values
 from services.snapshot.count_for_job import CountForJob
-from services.snapshot.countable import check_source, refuse_cache
+from services.snapshot.count_warm import WarmCount
+from services.snapshot.count_warm_for_job import WarmCountForJob, closed_if_refused
+from services.snapshot.countable import check_source
 from services.snapshot.model import ScanJob, Source
 
-__all__ = ["COUNTED_VALUES", "KEPT_VALUES", "ScanRequest", "ScanValues", "ValuesPage"]
+__all__ = [
+    "COUNTED_VALUES",
+    "KEPT_VALUES",
+    "ScanRequest",
+    "ScanValues",
+    "ValuesPage",
+    "values_counter",
+]
 
 KEPT_VALUES: Final = 1_000_000
 """Values of one job; of more, those with the largest counts are kept."""
@@ -70,14 +81,16 @@ class ScanValues:
         runner: JobRunner[ScanJob],
         reader: SnapshotReader,
         count: CountForJob[ScanJob],
+        count_warm: WarmCountForJob[ScanJob],
         clock: Clock,
         new_id: IdGenerator,
     ) -> None:
-        """`count` counts up to `COUNTED_VALUES` values of a field."""
+        """Both counts count up to `COUNTED_VALUES` values of a field."""
         self._jobs = jobs
         self._runner = runner
         self._reader = reader
         self._count = count
+        self._count_warm = count_warm
         self._clock = clock
         self._new_id = new_id
 
@@ -85,14 +98,18 @@ class ScanValues:
         """Start a job.
 
         Raises:
-            LayerError: VALIDATION, filters with source `stored`; CACHE_COLD; TOO_MANY_REQUESTS.
+            LayerError: VALIDATION, filters that the source cannot apply, or for source `cache` a
+                field that it does not have; CACHE_COLD; TOO_MANY_REQUESTS.
         """
         check_source(request.source, request.filters)
-        refuse_cache(request.source)
+        warm = None
+        if request.source is Source.CACHE:
+            warm = await self._count_warm.prepare(request.namespace, request.field, request.filters)
         job = ScanJob(
             self._new_id(), request.namespace, request.field, request.source, self._now_ms()
         )
-        self._runner.start(job, lambda: self._complete(job, request))
+        with closed_if_refused(warm):
+            self._runner.start(job, lambda: self._complete(job, request, warm))
         return job
 
     def results(self, job: ScanJob, *, limit: int, offset: int) -> ValuesPage:
@@ -116,17 +133,35 @@ class ScanValues:
             raise LayerError.validation(f"scan {job.id!r} still runs")
         self._jobs.forget(job)
 
-    async def _complete(self, job: ScanJob, request: ScanRequest) -> ScanJob:
-        counted = await self._stored(request) or await self._from_origin(job, request)
-        kept = heapq.nsmallest(
-            KEPT_VALUES, counted.counts.items(), key=lambda pair: (-pair[1], pair[0])
-        )
+    async def _complete(
+        self, job: ScanJob, request: ScanRequest, warm: WarmCount | None
+    ) -> ScanJob:
+        counted = await self._counted(job, request, warm)
+        # Off the loop: a million values take seconds.
+        kept = await asyncio.to_thread(_most_frequent, counted.counts)
         self._make_room(len(kept))
         completed = self._jobs.get(job.namespace, job.id).completed(
             self._now_ms(), counted.source, counted.watermark_ms, counted.documents
         )
-        values = tuple(ValueCount(v, n) for v, n in kept)
-        return replace(completed, unique_values=len(counted.counts), values=values)
+        return replace(completed, unique_values=len(counted.counts), values=kept)
+
+    async def _counted(
+        self, job: ScanJob, request: ScanRequest, warm: WarmCount | None
+    ) -> _Counted:
+        """The rules of the sources: api.md, Snapshots."""
+        if warm is not None:
+            return _of(Source.CACHE, request.field, *await self._count_warm(job, warm))
+        stored = await self._stored(request)
+        if stored is not None:
+            return stored
+        if request.source is Source.AUTO:
+            counted = await self._count_warm.if_warm(job, request.filters)
+            if counted is not None:
+                return _of(Source.CACHE, request.field, *counted)
+        counts, watermark_ms = await self._count(
+            job, filters=request.filters, page_size=request.page_size, threads=request.threads
+        )
+        return _of(Source.ORIGIN, request.field, counts, watermark_ms)
 
     async def _stored(self, request: ScanRequest) -> _Counted | None:
         """The newest body's histogram of the field, if it is complete and may answer."""
@@ -144,17 +179,6 @@ class ScanValues:
             )
         return None
 
-    async def _from_origin(self, job: ScanJob, request: ScanRequest) -> _Counted:
-        counts, watermark_ms = await self._count(
-            job, filters=request.filters, page_size=request.page_size, threads=request.threads
-        )
-        if request.field in counts.distinct_over_cap:
-            raise LayerError.validation(
-                f"{request.field!r} has more than {COUNTED_VALUES:,} values; "
-                "narrow the scan with filters"
-            )
-        return _Counted(Source.ORIGIN, counts.counts[request.field], counts.row_count, watermark_ms)
-
     def _make_room(self, values: int) -> None:
         """Forget the oldest results until the new ones fit the budget."""
         for job in self._jobs.ended():
@@ -165,3 +189,25 @@ class ScanValues:
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // 1_000_000
+
+
+def values_counter(field: str) -> FacetCounter:
+    """A counter of all values of a field, up to `COUNTED_VALUES`."""
+    return FacetCounter([field], cap=COUNTED_VALUES, refuse_over_cap=True)
+
+
+def _of(source: Source, field: str, counts: FacetCounts, watermark_ms: int) -> _Counted:
+    """What a source counted.
+
+    Raises:
+        LayerError: VALIDATION, there are more values than are counted.
+    """
+    if field in counts.distinct_over_cap:
+        raise too_many_values(field, COUNTED_VALUES)
+    return _Counted(source, counts.counts[field], counts.row_count, watermark_ms)
+
+
+def _most_frequent(counts: Mapping[str, int]) -> Sequence[ValueCount]:
+    """The values that are kept, in the order of results."""
+    pairs = heapq.nsmallest(KEPT_VALUES, counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple(ValueCount(v, n) for v, n in pairs)

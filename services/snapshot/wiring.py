@@ -30,6 +30,7 @@ from services.snapshot.aggregate_origin import OriginAggregation
 from services.snapshot.count_documents import CountDocuments
 from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount
+from services.snapshot.count_warm_for_job import WarmCountForJob
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.document_client import DocumentClient
 from services.snapshot.drain import Drain
@@ -38,7 +39,7 @@ from services.snapshot.model import ScanJob, SnapshotJob
 from services.snapshot.retention import Retention
 from services.snapshot.scan_origin import OriginScan
 from services.snapshot.scan_servicer import ScanServicer
-from services.snapshot.scan_values import COUNTED_VALUES, ScanValues
+from services.snapshot.scan_values import COUNTED_VALUES, ScanValues, values_counter
 from services.snapshot.servicer import SnapshotServicer
 from services.snapshot.settings import SnapshotSettings
 from services.snapshot.watch_kubernetes import watch_kubernetes
@@ -142,6 +143,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             )
         )
         keys = parse_keys(settings.gateway_api_key)
+        documents = DocumentClient(channel, keys[0] if keys else None)
         jobs = JobBook[SnapshotJob]("snapshot job")
         runner = JobRunner(jobs, clock)
         create = CreateSnapshot(
@@ -150,7 +152,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             reader=parts.reader,
             writer=parts.writer,
             count=CountForJob(jobs, parts.watermarks, parts.origin, policies.scan_threads),
-            documents=DocumentClient(channel, keys[0] if keys else None),
+            count_warm=WarmCountForJob(jobs, documents),
             clock=clock,
             new_id=random_id,
         )
@@ -160,7 +162,7 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
         stack.push_async_callback(scan_runner.close)
         values_origin = OriginCount(
             OriginAggregation(parts.upstream, field_cap=COUNTED_VALUES),
-            OriginScan(parts.upstream, field_cap=COUNTED_VALUES),
+            OriginScan(parts.upstream, field_cap=COUNTED_VALUES, refuse_over_cap=True),
             settings.origin_strategy,
         )
         scans = ScanValues(
@@ -168,10 +170,13 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             runner=scan_runner,
             reader=parts.reader,
             count=CountForJob(scan_jobs, parts.watermarks, values_origin, policies.scan_threads),
+            count_warm=WarmCountForJob(scan_jobs, documents, values_counter),
             clock=clock,
             new_id=random_id,
         )
-        count_documents = CountDocuments(parts.reader, parts.watermarks, parts.origin, clock)
+        count_documents = CountDocuments(
+            parts.reader, documents, parts.watermarks, parts.origin, clock
+        )
         await stack.enter_async_context(running(policies.run()))
         # In a stack of its own: it ends before everything else, with the drain.
         watching = await stack.enter_async_context(AsyncExitStack())

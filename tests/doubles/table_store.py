@@ -27,9 +27,11 @@ _CAP = 10_000
 class TableVectorStore:
     """One namespace, `rows`, with ids and attributes; every request is kept in `requests`.
 
-    The other attributes are for the test to set: `down` and `updating`; `types`, schema types
-    that the rows do not tell; `group_cap`, where groups are cut; `refuse`, which may raise for a
-    query or sub-query; `answer`, which may change the answer of one; `id_key`, the order of ids.
+    The other attributes are for the test to set: `down` and `updating`; `written_at` and
+    `schema_written_at`, when rows and schema were changed last, and `tells_of_writes`, whether
+    answers say so; `types`, schema types that the rows do not tell; `group_cap`, where groups are
+    cut; `refuse`, which may raise for a query or sub-query; `answer`, which may change the answer
+    of one; `id_key`, the order of ids.
     `most_slots` is the most of the namespace's 16 slots that were taken at once.
     """
 
@@ -37,6 +39,8 @@ class TableVectorStore:
         self.namespace = namespace
         self.rows = rows
         self.written_at = "2026-09-21T14:13:20Z"
+        self.schema_written_at = ""
+        self.tells_of_writes = True
         self.updating = False
         self.down = False
         self.types: dict[str, str] = {}
@@ -75,7 +79,7 @@ class TableVectorStore:
             {
                 "schema": self._schema(),
                 "approx_row_count": len(self.rows),
-                "updated_at": self.written_at,
+                "updated_at": max(self.written_at, self.schema_written_at),
                 "last_write_at": self.written_at,
                 "index": index or {"status": "up-to-date"},
             }
@@ -96,6 +100,8 @@ class TableVectorStore:
             answer = aggregate(matching, query, self._schema(), self.group_cap)
         else:
             answer = {"rows": self._ranked(matching, query)}
+        if self.tells_of_writes:
+            answer["performance"] = {"last_included_write_at": self.written_at}
         return self.answer(query, answer)
 
     def _matches(self, expression: Any, row: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import httpx
 
 from services.cli.stack import Stack, StackSettings
 
-__all__ = ["eventually", "running_stack", "snapshot_of", "stack_settings"]
+__all__ = ["all_healthy", "eventually", "running_stack", "snapshot_of", "stack_settings"]
 
 _T = TypeVar("_T")
 
@@ -49,6 +49,21 @@ async def running_stack(
         yield stack
     finally:
         await stack.stop()
+
+
+async def all_healthy(stack: Stack, cluster: str, count: int) -> None:
+    """Wait until the gateway sees so many replicas: it routes to others while it sees fewer."""
+
+    async def healthy() -> int:
+        address = f"http://127.0.0.1:{stack.environment['LAYER_ENVOY_ADMIN_PORT']}"
+        async with httpx.AsyncClient(base_url=address) as admin:
+            lines = (await admin.get("/clusters")).text.splitlines()
+        return sum(
+            line.startswith(f"{cluster}::") and line.endswith("health_flags::healthy")
+            for line in lines
+        )
+
+    await eventually(healthy, lambda healthy: healthy == count, seconds=30)
 
 
 async def eventually(

@@ -186,11 +186,10 @@ async def test_a_large_write_is_not_held_up(stack: Stack, http: httpx.AsyncClien
     assert (await fetch(http, "bulky")).json()["attributes"]["n"] == 2
 
 
-async def test_a_warm_job_makes_every_document_a_hit(stack: Stack, http: httpx.AsyncClient) -> None:
-    rows: list[dict[str, object]] = [{"id": f"doc/{n:03}", "n": n} for n in range(120)]
-    await write(stack, "warmed", rows)
-    base = "/v2/namespaces/warmed"
-    started = await http.post(f"{base}/warm?page_size=50")
+async def warmed(http: httpx.AsyncClient, namespace: str, **parameters: int) -> dict[str, Any]:
+    """A warm job from its start to its completion."""
+    base = f"/v2/namespaces/{namespace}"
+    started = await http.post(f"{base}/warm", params=parameters)
     assert started.status_code == 202, started.text
     assert started.json()["status"] == "running"
     path = f"{base}/warm-jobs/{started.json()['id']}"
@@ -200,7 +199,16 @@ async def test_a_warm_job_makes_every_document_a_hit(stack: Stack, http: httpx.A
         return answer
 
     done = await eventually(job, lambda job: job["status"] != "running")
-    assert (done["status"], done["progress"], done["documents_scanned"]) == ("completed", 1, 120)
+    assert done["status"] == "completed", done
+    return done
+
+
+async def test_a_warm_job_makes_every_document_a_hit(stack: Stack, http: httpx.AsyncClient) -> None:
+    rows: list[dict[str, object]] = [{"id": f"doc/{n:03}", "n": n} for n in range(120)]
+    await write(stack, "warmed", rows)
+    base = "/v2/namespaces/warmed"
+    done = await warmed(http, "warmed", page_size=50)
+    assert (done["progress"], done["documents_scanned"]) == (1, 120)
     assert isinstance(done["stable_as_of"], int)
     listed = (await http.get(f"{base}/warm-jobs")).json()["warm_jobs"]
     assert [each["id"] for each in listed] == [done["id"]]
@@ -216,6 +224,66 @@ async def test_a_warm_job_makes_every_document_a_hit(stack: Stack, http: httpx.A
     assert absent.status_code == 404
 
 
+async def scan_of(http: httpx.AsyncClient, namespace: str, **body: Any) -> dict[str, Any]:
+    """A completed values scan, with its results as `values`."""
+    base = f"/v2/namespaces/{namespace}/scans"
+    started = await http.post(base, json={"mode": "values", **body})
+    assert started.status_code == 202, started.text
+    path = f"{base}/{started.json()['id']}"
+
+    async def job() -> dict[str, Any]:
+        answer: dict[str, Any] = (await http.get(path)).raise_for_status().json()
+        return answer
+
+    done = await eventually(job, lambda job: job["status"] != "running")
+    assert done["status"] == "completed", done
+    results = (await http.get(f"{path}/results", params={"limit": 10_000})).json()
+    return {**done, "values": results["values"]}
+
+
+async def test_a_warm_namespace_is_scanned_from_the_cache(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"id": n, "sku": f"sku-{n % 1800}", "tags": ["a", "b"][: n % 3]} for n in range(1, 2501)
+    ]
+    await write(stack, "scanned", rows)
+    base = "/v2/namespaces/scanned"
+    values = {"mode": "values", "field": "sku", "source": "cache"}
+    for body in (values, {"mode": "count", "source": "cache"}):
+        cold = await http.post(f"{base}/scans", json=body)
+        assert (cold.status_code, cold.json()["error"]) == (503, "cache_cold")
+    await warmed(http, "scanned")
+    filters = ["tags", "Contains", "b"]
+    for asked in ({"field": "sku"}, {"field": "tags"}, {"field": "sku", "filters": filters}):
+        cache = await scan_of(http, "scanned", source="cache", **asked)
+        origin = await scan_of(http, "scanned", source="origin", **asked)
+        assert (cache["effective_source"], origin["effective_source"]) == ("cache", "origin")
+        same = ("values", "unique_values", "documents_scanned", "truncated", "progress")
+        assert [cache[name] for name in same] == [origin[name] for name in same]
+        assert cache["stable_as_of"] < origin["stable_as_of"]
+        counted = {
+            source: (
+                await http.post(
+                    f"{base}/scans",
+                    json={"mode": "count", "source": source, "filters": asked.get("filters")},
+                )
+            ).json()
+            for source in ("cache", "origin", "auto")
+        }
+        assert {answer["count"] for answer in counted.values()} == {cache["documents_scanned"]}
+        assert counted["cache"]["served_by"] == counted["auto"]["served_by"] == "cache"
+        assert counted["cache"]["watermark_ms"] == cache["stable_as_of"]
+    assert (await scan_of(http, "scanned", field="sku"))["effective_source"] == "cache"
+    for body in (values, {"mode": "count", "source": "cache"}):
+        refused = await http.post(f"{base}/scans", json={**body, "filters": ["sku", "Regex", "x"]})
+        assert (refused.status_code, refused.json()["error"]) == (422, "validation_error")
+    await http.post(base, json={"deletes": [1]})
+    again = await http.post(f"{base}/scans", json=values)
+    assert (again.status_code, again.json()["error"]) == (503, "cache_cold")
+    assert (await scan_of(http, "scanned", field="sku"))["effective_source"] == "origin"
+
+
 async def test_a_warm_namespace_is_counted_from_the_cache(
     stack: Stack, http: httpx.AsyncClient
 ) -> None:
@@ -226,13 +294,7 @@ async def test_a_warm_namespace_is_counted_from_the_cache(
     base = "/v2/namespaces/counted"
     cold = await http.post(f"{base}/snapshots", json={"field": "color", "source": "cache"})
     assert (cold.status_code, cold.json()["error"]) == (503, "cache_cold")
-    job = (await http.post(f"{base}/warm")).json()
-
-    async def warm() -> str:
-        status: str = (await http.get(f"{base}/warm-jobs/{job['id']}")).json()["status"]
-        return status
-
-    assert await eventually(warm, lambda status: status != "running") == "completed"
+    await warmed(http, "counted")
     filters = ["n", "Lte", 1000]
     for asked in ({"field": "color"}, {"field": "color", "filters": filters}):
         cache = await snapshot_of(http, "counted", source="cache", **asked)

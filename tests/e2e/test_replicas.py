@@ -15,7 +15,7 @@ from layer.snapshot.v2 import snapshot_pb2, snapshot_pb2_grpc
 from services.cli.processes import ProcessGroup
 from services.cli.stack import Stack
 from tests.e2e.conftest import ROWS, write
-from tests.e2e.stacks import eventually, free_ports, snapshot_of, stack_settings
+from tests.e2e.stacks import all_healthy, free_ports, snapshot_of, stack_settings
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -56,13 +56,7 @@ async def test_jobs_are_found_whichever_replica_runs_them(replicated: tuple[Stac
     stack, second = replicated
     await jobs_at(second, "x")
 
-    async def both_healthy() -> int:
-        async with httpx.AsyncClient(base_url=admin_of(stack)) as admin:
-            clusters = (await admin.get("/clusters")).text
-        lines = [line for line in clusters.splitlines() if line.startswith("snapshot::")]
-        return sum(line.endswith("health_flags::healthy") for line in lines)
-
-    await eventually(both_healthy, lambda count: count == 2, seconds=30)
+    await all_healthy(stack, "snapshot", 2)
     async with httpx.AsyncClient(base_url=stack.gateway_url, timeout=20) as client:
         await asyncio.gather(*(write(stack, name, ROWS[:5]) for name in NAMESPACES))
         for name in NAMESPACES:
@@ -75,7 +69,3 @@ async def test_jobs_are_found_whichever_replica_runs_them(replicated: tuple[Stac
     # Twelve namespaces all on one of two replicas would be a hash that does not spread.
     assert sum(first) > 0
     assert sum(other) > 0
-
-
-def admin_of(stack: Stack) -> str:
-    return f"http://127.0.0.1:{stack.environment['LAYER_ENVOY_ADMIN_PORT']}"

@@ -1,28 +1,32 @@
-"""A count from the warm cache equals the origin's, for random documents, filters and page sizes."""
+"""Counts, scans of values and counts of documents from the warm cache equal the origin's, for
+random documents, filters and page sizes."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.core.ids import Namespace
-from services.core.job_book import JobBook, JobStatus
-from services.core.job_runner import JobRunner
+from services.core.job_book import JobStatus
 from services.document.read_warm import ReadWarm
-from services.document.schemas import Schemas
-from services.document.warm_job import WarmJob
-from services.document.warm_namespace import WarmNamespace
 from services.formats.snapshot_body import SnapshotBody
+from services.snapshot.count_request import CountRequest
 from services.snapshot.count_warm import WarmCount, WarmScan
+from services.snapshot.model import Source
 from services.snapshot.scan_origin import OriginScan
+from services.upstream.vector_store import decode_metadata
 from tests.doubles.fake_clock import FakeClock
 from tests.doubles.memory_cache import MemoryCache
 from tests.doubles.table_store import TableVectorStore
 from tests.unit.document.harness import running_replica
-from tests.unit.snapshot.origin_rows import FIELDS, NS, filters, request_of, rows, table
+from tests.unit.snapshot.origin_rows import FIELDS, NS, filters, rows, table
+from tests.unit.snapshot.scan_harness import Scans
 
 
 class LocalWarmDocuments:
@@ -32,43 +36,58 @@ class LocalWarmDocuments:
         self._read = read
 
     async def open(self, namespace: Namespace) -> WarmScan:
-        record = await self._read.record(namespace)
+        state = await self._read.state(namespace)
         return WarmScan(
-            record.documents,
-            record.stable_as_of_ms,
-            record.types,
-            self._read.pages(namespace, record),
+            state.documents,
+            state.stable_as_of_ms,
+            state.types,
+            self._read.pages(namespace, state),
             lambda: None,
         )
 
 
-async def warm_counts(
-    upstream: TableVectorStore, field: str, expression: Any, page_size: int
-) -> SnapshotBody:
+@asynccontextmanager
+async def warm_documents(
+    upstream: TableVectorStore, page_size: int
+) -> AsyncIterator[LocalWarmDocuments]:
+    """The upstream's documents, once a job has warmed them."""
     clock = FakeClock()
-    cache = MemoryCache(clock)
-    jobs = JobBook[WarmJob]("warm job")
-    async with running_replica(upstream, cache, clock) as replica:
-        start = WarmNamespace(
-            upstream=upstream,
-            schemas=Schemas(upstream, clock, ttl_seconds=60),
-            generations=replica.generations,
-            cache=cache,
-            jobs=jobs,
-            runner=JobRunner(jobs, clock),
-            clock=clock,
-            new_id=lambda: "job",
-            ttl_seconds=300,
-            documents_per_second=1e9,
-            margin_ms=500,
-        )
-        await start(NS, page_size)
-        await jobs.idle()
-        job = jobs.get(NS, "job")
+    async with running_replica(upstream, MemoryCache(clock), clock) as replica:
+        job = await replica.warm(page_size)
         assert job.status is JobStatus.COMPLETED, job.error
-        documents = LocalWarmDocuments(ReadWarm(cache, replica.generations))
-        counted = await (await WarmCount.prepare(documents, NS, field, expression)).count()
-    return counted.body(NS, 0)
+        yield LocalWarmDocuments(replica.read_warm)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one source says in each of the ways in which it can be asked."""
+
+    body: SnapshotBody
+    values: list[tuple[str, int]]
+    unique_values: int | None
+    documents: tuple[int, int]
+
+
+async def answers(
+    upstream: TableVectorStore, source: Source, field: str, expression: Any, page_size: int
+) -> Answers:
+    async with warm_documents(upstream, page_size) as documents:
+        scans = Scans(upstream, counted=100_000, documents=documents)
+        if source is Source.CACHE:
+            warm = await WarmCount.prepare(documents, NS, (field,), expression)
+            counts = await warm.count()
+        else:
+            metadata = decode_metadata(await upstream.metadata(NS))
+            request = CountRequest(NS, (field,), metadata, filters=expression)
+            counts = await OriginScan(upstream).count(request)
+        job = await scans.run(field, source, expression)
+        assert (job.status, job.effective_source) == (JobStatus.COMPLETED, source), job.error
+        counted = await scans.count(NS, source, expression)
+        assert counted.served_by is source
+        values = scans.values(job, limit=100_000)
+        return Answers(
+            counts.body(NS, 0), values, job.unique_values, (job.documents_scanned, counted.count)
+        )
 
 
 @settings(max_examples=150, deadline=None)
@@ -82,8 +101,8 @@ def test_the_cache_counts_what_the_origin_counts(
     documents: list[dict[str, Any]], field: str, expression: Any, page_size: int
 ) -> None:
     upstream = table(documents)
-    origin = asyncio.run(
-        OriginScan(upstream).count(request_of(upstream, field, filters=expression))
+    warm, origin = (
+        asyncio.run(answers(upstream, source, field, expression, page_size))
+        for source in (Source.CACHE, Source.ORIGIN)
     )
-    warm = asyncio.run(warm_counts(upstream, field, expression, page_size))
-    assert warm == origin.body(NS, 0)
+    assert warm == origin

@@ -9,12 +9,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from services.cache.cache import Cache
-from services.core.errors import ErrorKind, LayerError
 from services.core.ids import Namespace
 from services.document import generations as module
-from services.document.read_warm import ReadWarm
-from services.document.warm_job import WarmRecord
-from services.document.warm_namespace import id_list_key, warm_key
+from services.document.generations import CacheState
 from tests.doubles.failing_cache import FailingCache
 from tests.doubles.fake_clock import FakeClock
 from tests.doubles.memory_cache import MemoryCache
@@ -130,8 +127,8 @@ async def test_the_namespaces_believed_in_are_bounded(
     replica, link = await world.replica()
     names = [Namespace(name) for name in ("a", "b", "c")]
     tokens = [(await replica.generations.current(name)).generation for name in names]
-    assert await replica.generations.peek(names[0]) is None
-    assert await replica.generations.peek(names[2]) == tokens[2]
+    assert await replica.generations.peek(names[0]) == CacheState(None)
+    assert await replica.generations.peek(names[2]) == CacheState(tokens[2])
     link.down = True
     for name in names:
         await replica.generations.end_write(name)
@@ -146,64 +143,15 @@ async def test_a_lost_generation_makes_a_new_one(world: World) -> None:
 
 
 async def test_peeking_mints_nothing(world: World) -> None:
-    (first, _), (second, _) = await world.replica(), await world.replica()
+    (first, link), (second, _) = await world.replica(), await world.replica()
     await cached(first, 0)
-    assert await second.generations.peek(NS) is None
+    assert await second.generations.peek(NS) == CacheState(None)
     assert await first.value() == (0, "hit")
+    link.down = True
+    assert await first.generations.peek(NS) == CacheState(None, is_failing=True)
+    link.down = False
     await first.generations.begin_write(NS)
-    assert await first.generations.peek(NS) is None
-
-
-@pytest.mark.parametrize("lost", ["nothing", "record", "ids", "document", "cache"])
-async def test_reading_a_warm_namespace_notices_what_is_gone(world: World, lost: str) -> None:
-    replica, link = await world.replica()
-    await cached(replica, 0)
-    generation = await replica.generations.peek(NS)
-    assert generation is not None
-    record = WarmRecord(generation, 1, 1, 1, {})
-    await world.shared.put_many(
-        {
-            warm_key(NS): b'{"generation":"%s","id_lists":1,"documents":1,"stable_as_of_ms":1,'
-            b'"types":{}}' % generation.encode(),
-            id_list_key(NS, generation, 0): b'["1"]',
-        }
-    )
-    gone = {
-        "record": warm_key(NS),
-        "ids": id_list_key(NS, generation, 0),
-        "document": f"document/{NS}/{generation}/1",
-    }
-    await world.shared.delete([gone[lost]] if lost in gone else [])
-    link.down = lost == "cache"
-    read = ReadWarm(link, replica.generations)
-
-    async def pages() -> list[bytes]:
-        assert await read.record(NS) == record
-        return [page async for page in read.pages(NS, record)]
-
-    if lost == "nothing":
-        assert await pages() == [b'{"rows":[{"id":1,"n":0}]}']
-        return
-    with pytest.raises(LayerError) as cold:
-        await pages()
-    assert cold.value.kind is ErrorKind.CACHE_COLD
-
-
-async def test_a_write_ends_warmth(world: World) -> None:
-    replica, link = await world.replica()
-    await cached(replica, 0)
-    generation = await replica.generations.peek(NS)
-    await world.shared.put_many(
-        {
-            warm_key(NS): b'{"generation":"%s","id_lists":0,"documents":0,"stable_as_of_ms":1,'
-            b'"types":{}}' % str(generation).encode()
-        }
-    )
-    read = ReadWarm(link, replica.generations)
-    assert (await read.record(NS)).generation == generation
-    await replica.generations.end_write(NS)
-    with pytest.raises(LayerError):
-        await read.record(NS)
+    assert await first.generations.peek(NS) == CacheState(None)
 
 
 async def test_trust_that_was_asked_for_before_a_doubt_is_not_given_after_it(

@@ -15,6 +15,7 @@ from services.indexes.policy import SnapshotPolicy
 from services.snapshot.aggregate_origin import OriginAggregation
 from services.snapshot.count_for_job import CountForJob
 from services.snapshot.count_origin import OriginCount, OriginStrategy
+from services.snapshot.count_warm_for_job import WarmCountForJob
 from services.snapshot.create_snapshot import CreateSnapshot
 from services.snapshot.leases import Leases, LeaseTerms
 from services.snapshot.model import SnapshotJob, SnapshotRequest, Source
@@ -44,14 +45,17 @@ class NeverWakingClock:
 
 
 class SnapshotHarness:
-    """Everything that `wiring` makes, within reach of a test."""
+    """Everything that `wiring` makes, within reach of a test; over rows, or an upstream that has
+    them."""
 
     def __init__(
-        self, rows: list[dict[str, Any]], strategy: OriginStrategy = OriginStrategy.AUTO
+        self,
+        rows: list[dict[str, Any]] | TableVectorStore,
+        strategy: OriginStrategy = OriginStrategy.AUTO,
     ) -> None:
         self.strategy = strategy
         self.clock = FakeClock()
-        self.upstream = TableVectorStore(NS, rows)
+        self.upstream = rows if isinstance(rows, TableVectorStore) else TableVectorStore(NS, rows)
         self.store = CountingObjectStore(MemoryObjectStore())
         self.reader = SnapshotReader(self.store, NoCache())
         self.writer = SnapshotWriter(self.store, NoCache())
@@ -90,7 +94,7 @@ class SnapshotHarness:
             reader=self.reader,
             writer=self.writer,
             count=CountForJob(self.jobs, self.watermarks, origin, lambda _namespace: 4),
-            documents=self.documents,
+            count_warm=WarmCountForJob(self.jobs, self.documents),
             clock=self.clock,
             new_id=lambda: f"job-{next(self._ids)}",
         )

@@ -7,61 +7,16 @@ from typing import Any
 import pytest
 
 from services.core.errors import ErrorKind, LayerError
-from services.core.job_book import JobBook, JobStatus
-from services.core.job_runner import JobRunner
+from services.core.job_book import JobStatus
 from services.snapshot import scan_values
-from services.snapshot.aggregate_origin import OriginAggregation
-from services.snapshot.count_documents import CountDocuments
-from services.snapshot.count_for_job import CountForJob
-from services.snapshot.count_origin import OriginCount, OriginStrategy
-from services.snapshot.model import ScanJob, Source
-from services.snapshot.scan_origin import OriginScan
-from services.snapshot.scan_values import ScanRequest, ScanValues
-from tests.unit.snapshot.harness import NS, SnapshotHarness
+from services.snapshot.model import Source
+from services.snapshot.scan_values import ScanRequest
+from tests.unit.snapshot.harness import NS
+from tests.unit.snapshot.scan_harness import Scans
 
 ROWS: list[dict[str, Any]] = [
     {"id": n, "color": ["red", "blue", "green", None][min(n % 5, 3)]} for n in range(50)
 ]
-
-
-class Scans:
-    """The scan use cases beside the snapshot harness."""
-
-    def __init__(self, rows: list[dict[str, Any]], *, counted: int = 100) -> None:
-        self.snapshots = SnapshotHarness(rows)
-        upstream, clock = self.snapshots.upstream, self.snapshots.clock
-        self.origin = OriginCount(
-            OriginAggregation(upstream, field_cap=counted),
-            OriginScan(upstream, field_cap=counted),
-            OriginStrategy.AUTO,
-        )
-        self.jobs = JobBook[ScanJob]("scan")
-        self.runner = JobRunner(self.jobs, clock)
-        ids = iter(range(1_000_000))
-        self.use = ScanValues(
-            jobs=self.jobs,
-            runner=self.runner,
-            reader=self.snapshots.reader,
-            count=CountForJob(
-                self.jobs, self.snapshots.watermarks, self.origin, lambda _namespace: 4
-            ),
-            clock=clock,
-            new_id=lambda: f"scan-{next(ids)}",
-        )
-        self.count = CountDocuments(
-            self.snapshots.reader, self.snapshots.watermarks, self.origin, clock
-        )
-
-    async def run(
-        self, field: str, source: Source = Source.AUTO, filters: object | None = None
-    ) -> ScanJob:
-        job = await self.use.create(ScanRequest(NS, field, source, filters, 7, None))
-        await self.jobs.idle()
-        return self.jobs.get(NS, job.id)
-
-    def values(self, job: ScanJob, limit: int = 100, offset: int = 0) -> list[tuple[str, int]]:
-        page = self.use.results(job, limit=limit, offset=offset)
-        return [(value.v, value.n) for value in page.values]
 
 
 async def test_values_come_by_count_then_by_value_in_pages() -> None:
@@ -146,6 +101,3 @@ async def test_documents_are_counted_by_a_body_or_by_the_upstream() -> None:
     assert stored.snapshot_sha is not None
     filtered = await scans.count(NS, Source.AUTO, ["color", "Eq", "red"])
     assert (filtered.count, filtered.served_by) == (10, Source.ORIGIN)
-    with pytest.raises(LayerError) as cold:
-        await scans.count(NS, Source.CACHE, None)
-    assert cold.value.kind is ErrorKind.CACHE_COLD

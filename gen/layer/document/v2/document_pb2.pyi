@@ -339,7 +339,7 @@ class CreateWarmJobRequest(_message.Message):
     namespace: _builtins.str
     """Namespace name."""
     page_size: _builtins.int
-    """Rows a page, 1 to 10000. Default 1000."""
+    """Rows a page at most, 1 to 10000; fewer where documents are large. Default 1000."""
     def __init__(
         self,
         *,
@@ -371,6 +371,7 @@ class WarmJob(_message.Message):
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     STABLE_AS_OF_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_RESUMED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUID of the job."""
     namespace: _builtins.str
@@ -380,11 +381,15 @@ class WarmJob(_message.Message):
     progress: _builtins.float
     """Share done, 0 to 1; never goes back."""
     documents_scanned: _builtins.int
-    """Documents cached so far."""
+    """Documents cached so far, those of earlier jobs that this one goes on from included."""
     stable_as_of: _builtins.int
-    """Watermark, epoch milliseconds: every write before it is cached. Set on completion."""
+    """Watermark, epoch milliseconds: every write before it is cached. It is of the moment at which
+    the first document was read, if by an earlier job. Set on completion.
+    """
     error: _builtins.str
     """Why the job failed and what to do. Set on failure."""
+    documents_resumed: _builtins.int
+    """Documents that earlier jobs had cached; 0 for a job that began anew."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the job was accepted."""
@@ -405,10 +410,11 @@ class WarmJob(_message.Message):
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         stable_as_of: _builtins.int | None = ...,
         error: _builtins.str | None = ...,
+        documents_resumed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_stable_as_of", b"_stable_as_of", "completed_at", b"completed_at", "created_at", b"created_at", "error", b"error", "stable_as_of", b"stable_as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_stable_as_of", b"_stable_as_of", "completed_at", b"completed_at", "created_at", b"created_at", "documents_scanned", b"documents_scanned", "error", b"error", "id", b"id", "namespace", b"namespace", "progress", b"progress", "stable_as_of", b"stable_as_of", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_stable_as_of", b"_stable_as_of", "completed_at", b"completed_at", "created_at", b"created_at", "documents_resumed", b"documents_resumed", "documents_scanned", b"documents_scanned", "error", b"error", "id", b"id", "namespace", b"namespace", "progress", b"progress", "stable_as_of", b"stable_as_of", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015

@@ -106,7 +106,12 @@ class DocumentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateWarmJob(self, request, context):
-        """CreateWarmJob starts paging a namespace into the cache. HTTP status 202.
+        """CreateWarmJob starts paging a namespace into the cache, or answers the job that does so in
+        this replica. HTTP status 202.
+
+        The job goes on where an earlier one stopped, in any replica and also one that has been
+        killed, if it is certain that the namespace was not written since and the rest can be read
+        before the first documents expire. Otherwise it begins anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,13 @@ class DocumentServiceStub:
     BatchGetDocuments: _grpc.UnaryUnaryMultiCallable[_document_pb2.BatchGetDocumentsRequest, _document_pb2.BatchGetDocumentsResponse]
     """BatchGetDocuments fetches documents in the order of the ids; absent ids are listed."""
     CreateWarmJob: _grpc.UnaryUnaryMultiCallable[_document_pb2.CreateWarmJobRequest, _document_pb2.WarmJob]
-    """CreateWarmJob starts paging a namespace into the cache. HTTP status 202."""
+    """CreateWarmJob starts paging a namespace into the cache, or answers the job that does so in
+    this replica. HTTP status 202.
+
+    The job goes on where an earlier one stopped, in any replica and also one that has been
+    killed, if it is certain that the namespace was not written since and the rest can be read
+    before the first documents expire. Otherwise it begins anew.
+    """
     ListWarmJobs: _grpc.UnaryUnaryMultiCallable[_document_pb2.ListWarmJobsRequest, _document_pb2.ListWarmJobsResponse]
     """ListWarmJobs lists the namespace's jobs that this replica remembers, oldest first."""
     GetWarmJob: _grpc.UnaryUnaryMultiCallable[_document_pb2.GetWarmJobRequest, _document_pb2.WarmJob]
@@ -79,7 +85,13 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     BatchGetDocuments: _aio.UnaryUnaryMultiCallable[_document_pb2.BatchGetDocumentsRequest, _document_pb2.BatchGetDocumentsResponse]  # type: ignore[assignment]
     """BatchGetDocuments fetches documents in the order of the ids; absent ids are listed."""
     CreateWarmJob: _aio.UnaryUnaryMultiCallable[_document_pb2.CreateWarmJobRequest, _document_pb2.WarmJob]  # type: ignore[assignment]
-    """CreateWarmJob starts paging a namespace into the cache. HTTP status 202."""
+    """CreateWarmJob starts paging a namespace into the cache, or answers the job that does so in
+    this replica. HTTP status 202.
+
+    The job goes on where an earlier one stopped, in any replica and also one that has been
+    killed, if it is certain that the namespace was not written since and the rest can be read
+    before the first documents expire. Otherwise it begins anew.
+    """
     ListWarmJobs: _aio.UnaryUnaryMultiCallable[_document_pb2.ListWarmJobsRequest, _document_pb2.ListWarmJobsResponse]  # type: ignore[assignment]
     """ListWarmJobs lists the namespace's jobs that this replica remembers, oldest first."""
     GetWarmJob: _aio.UnaryUnaryMultiCallable[_document_pb2.GetWarmJobRequest, _document_pb2.WarmJob]  # type: ignore[assignment]
@@ -131,7 +143,13 @@ class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _document_pb2.CreateWarmJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_document_pb2.WarmJob, _abc.Awaitable[_document_pb2.WarmJob]]:
-        """CreateWarmJob starts paging a namespace into the cache. HTTP status 202."""
+        """CreateWarmJob starts paging a namespace into the cache, or answers the job that does so in
+        this replica. HTTP status 202.
+
+        The job goes on where an earlier one stopped, in any replica and also one that has been
+        killed, if it is certain that the namespace was not written since and the rest can be read
+        before the first documents expire. Otherwise it begins anew.
+        """
 
     @_abc_1.abstractmethod
     def ListWarmJobs(

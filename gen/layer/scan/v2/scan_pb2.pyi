@@ -40,7 +40,14 @@ class CreateScanRequest(_message.Message):
     field: _builtins.str
     """Attribute whose values are counted. Required for `values`."""
     source: _builtins.str
-    """Where to read: `auto` (default), `snapshot` (also called `stored`), `cache` or `origin`."""
+    """Where to read: `snapshot` (also called `stored`), `cache`, `origin`, or `auto` (default): a
+    stored body if one answers, else the document cache if it is completely warm and can evaluate
+    the filters, else the origin.
+
+    A `count` follows the same rule. Without filters the cache knows its number of documents;
+    with filters it reads them all, which `auto` leaves to the origin beyond 500,000, since the
+    caller waits.
+    """
     page_size: _builtins.int
     """Rows a page of a scan, 1 to 10000. Default 1000."""
     threads: _builtins.int
@@ -122,7 +129,7 @@ class Scan(_message.Message):
     progress: _builtins.float
     """Share done, 0 to 1; never goes back."""
     documents_scanned: _builtins.int
-    """Documents counted so far; of a stored answer, the body's row count."""
+    """Documents counted so far, which match the filters; of a stored answer, the body's row count."""
     mode: _builtins.str
     """`values`."""
     field: _builtins.str
@@ -130,7 +137,7 @@ class Scan(_message.Message):
     source: _builtins.str
     """Source that was asked for."""
     effective_source: _builtins.str
-    """Source that answered: `snapshot` or `origin`. Set on completion."""
+    """Source that answered: `snapshot`, `cache` or `origin`. Set on completion."""
     unique_values: _builtins.int
     """Distinct values found. Set on completion."""
     truncated: _builtins.bool
@@ -142,7 +149,7 @@ class Scan(_message.Message):
     count: _builtins.int
     """Documents, of a `count`."""
     served_by: _builtins.str
-    """Source that answered a `count`: `snapshot` or `origin`."""
+    """Source that answered a `count`: `snapshot`, `cache` or `origin`."""
     snapshot_sha: _builtins.str
     """Body that answered, 64 hex digits, when one did."""
     watermark_ms: _builtins.int

@@ -69,8 +69,9 @@ class ScanServiceServicer:
     def CreateScan(self, request, context):
         """CreateScan starts a `values` job (HTTP status 202), or answers a `count` at once.
 
-        Errors: INVALID_ARGUMENT for an unknown mode or source, an absent field, bad filters, and a
-        page size or number of threads out of range; UNAVAILABLE (`cache_cold`) for source `cache`.
+        Errors: INVALID_ARGUMENT for an unknown mode or source, an absent field, bad filters, filters
+        that the source cannot apply, and a page size or number of threads out of range; UNAVAILABLE
+        (`cache_cold`) for source `cache` while the document cache is not completely warm.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,8 +36,9 @@ class ScanServiceStub:
     CreateScan: _grpc.UnaryUnaryMultiCallable[_scan_pb2.CreateScanRequest, _scan_pb2.Scan]
     """CreateScan starts a `values` job (HTTP status 202), or answers a `count` at once.
 
-    Errors: INVALID_ARGUMENT for an unknown mode or source, an absent field, bad filters, and a
-    page size or number of threads out of range; UNAVAILABLE (`cache_cold`) for source `cache`.
+    Errors: INVALID_ARGUMENT for an unknown mode or source, an absent field, bad filters, filters
+    that the source cannot apply, and a page size or number of threads out of range; UNAVAILABLE
+    (`cache_cold`) for source `cache` while the document cache is not completely warm.
     """
     ListScans: _grpc.UnaryUnaryMultiCallable[_scan_pb2.ListScansRequest, _scan_pb2.ListScansResponse]
     """ListScans lists the namespace's jobs that this replica remembers, oldest first."""
@@ -60,8 +61,9 @@ class ScanServiceAsyncStub(ScanServiceStub):
     CreateScan: _aio.UnaryUnaryMultiCallable[_scan_pb2.CreateScanRequest, _scan_pb2.Scan]  # type: ignore[assignment]
     """CreateScan starts a `values` job (HTTP status 202), or answers a `count` at once.
 
-    Errors: INVALID_ARGUMENT for an unknown mode or source, an absent field, bad filters, and a
-    page size or number of threads out of range; UNAVAILABLE (`cache_cold`) for source `cache`.
+    Errors: INVALID_ARGUMENT for an unknown mode or source, an absent field, bad filters, filters
+    that the source cannot apply, and a page size or number of threads out of range; UNAVAILABLE
+    (`cache_cold`) for source `cache` while the document cache is not completely warm.
     """
     ListScans: _aio.UnaryUnaryMultiCallable[_scan_pb2.ListScansRequest, _scan_pb2.ListScansResponse]  # type: ignore[assignment]
     """ListScans lists the namespace's jobs that this replica remembers, oldest first."""
@@ -87,8 +89,9 @@ class ScanServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scan_pb2.Scan, _abc.Awaitable[_scan_pb2.Scan]]:
         """CreateScan starts a `values` job (HTTP status 202), or answers a `count` at once.
 
-        Errors: INVALID_ARGUMENT for an unknown mode or source, an absent field, bad filters, and a
-        page size or number of threads out of range; UNAVAILABLE (`cache_cold`) for source `cache`.
+        Errors: INVALID_ARGUMENT for an unknown mode or source, an absent field, bad filters, filters
+        that the source cannot apply, and a page size or number of threads out of range; UNAVAILABLE
+        (`cache_cold`) for source `cache` while the document cache is not completely warm.
         """
 
     @_abc_1.abstractmethod
