@@ -6,10 +6,11 @@ After each fault, following cursors visits every entry once, and all that were a
 from __future__ import annotations
 
 import asyncio
+import resource
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -214,6 +215,36 @@ async def test_a_slow_store_slows_nobody(site: Site, http: httpx.AsyncClient) ->
             site.s3.delay_seconds = 0.0
     assert load.refused == []
     assert load.slowest_seconds < 1.9, "a query waited for the store"
+    await all_there(http, load, load.acknowledged | load.answered)
+
+
+@contextmanager
+def full_disk(pid: int) -> Iterator[None]:
+    """No file of a running process may grow: each write of the spool, the cache and the log fails
+    as on a full disk (getrlimit(2): RLIMIT_FSIZE, EFBIG)."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk(site: Site, http: httpx.AsyncClient) -> None:
+    async with under_load(http, site.stack, "full-disk") as load:
+        await load.more()
+        with full_disk(site.stack.children["searchlog"].process.pid):
+            # What cannot be spooled is safe once it is in the object store.
+            await load.more(answered=200, acknowledged=50)
+            site.s3.down()
+            try:
+                # With neither, nothing is promised, and queries do not notice.
+                await load.more(answered=200, acknowledged=0)
+            finally:
+                site.s3.up()
+        await load.more()
+    assert load.refused == []
+    assert load.slowest_seconds < 1.9, "a query waited for the disk"
     await all_there(http, load, load.acknowledged | load.answered)
 
 
