@@ -46,8 +46,11 @@ class ProcessGroup:
         """The children by name, in the order they were started."""
         return self._children
 
-    async def start(self, name: str, module: str) -> Child:
-        """Run `python -m module`. Its output is appended to `<name>.log`."""
+    async def start(
+        self, name: str, module: str, variables: Mapping[str, str] | None = None
+    ) -> Child:
+        """Run `python -m module`, with variables of its own. Its output is appended to
+        `<name>.log`."""
         self._log_folder.mkdir(parents=True, exist_ok=True)
         log = self._log_folder / f"{name}.log"
         with log.open("ab") as output:
@@ -55,7 +58,7 @@ class ProcessGroup:
                 sys.executable,
                 "-m",
                 module,
-                env=self._environment,
+                env={**self._environment, **(variables or {})},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

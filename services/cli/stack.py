@@ -39,6 +39,12 @@ class StackSettings(BaseSettings):
     document_port: Port = Field(8084, description="Port of DocumentService.")
     devstore_port: Port = Field(8085, description="Port of the development upstream.")
     envoy_admin_port: Port = Field(8090, description="Port of Envoy's admin page.")
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65_000,
+        description="First of the ports for Prometheus metrics, one a process; 0: none.",
+    )
     data_dir: Path = Field(
         Path(".layer"), description="Folder for everything that `layer up` keeps."
     )
@@ -48,11 +54,11 @@ class StackSettings(BaseSettings):
     )
 
     def ports(self) -> Mapping[str, int]:
-        """Every port by its variable."""
+        """Every port by its variable, but for those of metrics."""
         return {
             f"LAYER_{name.upper()}": value
             for name, value in self.model_dump().items()
-            if name.endswith("port")
+            if name.endswith("port") and name != "metrics_port"
         }
 
 
@@ -117,6 +123,12 @@ class Stack:
         """Where one child listens."""
         return self._processes[name].port
 
+    def metrics_port(self, name: str) -> int:
+        """Where one child has its metrics; 0: nowhere."""
+        first = self._settings.metrics_port
+        with_metrics = [each for each in self._processes if each != "devstore"]
+        return first + with_metrics.index(name) if first and name in with_metrics else 0
+
     async def start(self) -> None:
         """Start everything and wait until each is ready.
 
@@ -135,7 +147,8 @@ class Stack:
             StackError: it ended, or was not ready in time.
         """
         process = self._processes[name]
-        child = await self._group.start(name, process.module)
+        metrics = {"LAYER_METRICS_PORT": str(self.metrics_port(name))}
+        child = await self._group.start(name, process.module, metrics)
         deadline = asyncio.get_running_loop().time() + _READY_SECONDS
         while not await self._ready(process):
             if child.process.returncode is not None:

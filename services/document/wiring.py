@@ -84,6 +84,7 @@ async def build(settings: DocumentSettings, telemetry: Telemetry) -> AsyncIterat
         schemas = Schemas(upstream, clock, ttl_seconds=settings.schema_ttl_seconds)
         warm_jobs = JobBook[WarmJob]("warm job")
         warm_runner = JobRunner(warm_jobs, clock)
+        observe_counts(meter, warm_jobs=warm_runner.counts)
         stack.push_async_callback(warm_runner.close)
         limits = WarmLimits(
             ttl_seconds=settings.document_ttl_seconds,

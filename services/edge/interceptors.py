@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServerInterceptor, ServicerContext
 
 from services.core.errors import ErrorKind, LayerError
+from services.edge.call_metrics import CallMetrics
 from services.edge.status import ERROR_CODE_METADATA, GRPC_STATUS
 
 __all__ = ["ApiKeyInterceptor", "ErrorInterceptor"]
@@ -28,7 +29,10 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
 
 
 class ErrorInterceptor(ServerInterceptor):
-    """Turns `LayerError` into its status and anything else into a fixed INTERNAL."""
+    """Turns `LayerError` into its status and anything else into a fixed INTERNAL; counts both."""
+
+    def __init__(self, calls: CallMetrics) -> None:
+        self._calls = calls
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -36,7 +40,7 @@ class ErrorInterceptor(ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        return _wrapped(handler, handler_call_details.method)
+        return _wrapped(handler, handler_call_details.method, self._calls)
 
 
 class ApiKeyInterceptor(ServerInterceptor):
@@ -65,8 +69,8 @@ class ApiKeyInterceptor(ServerInterceptor):
         return scheme.lower() == "bearer" and any(matches)
 
 
-def _wrapped(handler: Handler, method: str) -> Handler:
-    """The same handler, with failures translated.
+def _wrapped(handler: Handler, method: str, calls: CallMetrics) -> Handler:
+    """The same handler, with failures translated and its calls timed.
 
     A single request is deserialized in here, so that one which nests deeper than protobuf reads
     is the caller's fault and not ours.
@@ -79,11 +83,12 @@ def _wrapped(handler: Handler, method: str) -> Handler:
         inner_stream = handler.unary_stream or handler.stream_stream
 
         async def stream(request: Any, context: ServicerContext[Any, Any]) -> AsyncIterator[Any]:  # noqa: ANN401
-            try:
-                async for response in inner_stream(parse(request), context):
-                    yield response
-            except Exception as error:  # noqa: BLE001 - the outermost frame: everything ends here
-                await _leave(error, context, method)
+            with calls.timed(method, context):
+                try:
+                    async for response in inner_stream(parse(request), context):
+                        yield response
+                except Exception as error:  # noqa: BLE001 - the outermost frame: all ends here
+                    await _leave(error, context, method)
 
         make = (
             grpc.stream_stream_rpc_method_handler
@@ -95,10 +100,11 @@ def _wrapped(handler: Handler, method: str) -> Handler:
     inner_unary = handler.unary_unary or handler.stream_unary
 
     async def unary(request: Any, context: ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
-        try:
-            return await inner_unary(parse(request), context)
-        except Exception as error:  # noqa: BLE001 - the outermost frame: everything ends here
-            await _leave(error, context, method)
+        with calls.timed(method, context):
+            try:
+                return await inner_unary(parse(request), context)
+            except Exception as error:  # noqa: BLE001 - the outermost frame: all ends here
+                await _leave(error, context, method)
 
     make_unary = (
         grpc.stream_unary_rpc_method_handler

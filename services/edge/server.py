@@ -21,6 +21,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.edge.call_metrics import CallMetrics
 from services.edge.interceptors import ApiKeyInterceptor, ErrorInterceptor
 from services.edge.settings import ServerSettings, load_settings, parse_keys
 from services.telemetry.logs import configure_logging
@@ -132,7 +133,7 @@ async def _drain(service: Service, server: grpc.aio.Server, seconds: float) -> N
 def _new_server(telemetry: Telemetry, keys: Sequence[str]) -> grpc.aio.Server:
     interceptors: list[grpc.aio.ServerInterceptor] = [
         *telemetry.server_interceptors,
-        ErrorInterceptor(),
+        ErrorInterceptor(CallMetrics(telemetry.meter)),
     ]
     if keys:
         interceptors.append(ApiKeyInterceptor(keys))

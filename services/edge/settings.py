@@ -39,7 +39,11 @@ class ServerSettings(BaseSettings):
         None, description="OTLP/gRPC collector for traces, such as `http://127.0.0.1:4317`."
     )
     metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port for Prometheus metrics; 0: none. One a process."
+        0,
+        ge=0,
+        le=65535,
+        description="Port for Prometheus metrics, `/metrics`; 0: none. `layer up` takes it for the "
+        "first of several, one a process.",
     )
 
 

@@ -82,6 +82,7 @@ def render_config(settings: GatewaySettings) -> str:
         descriptor=DESCRIPTOR,
         listen=Address(settings.gateway_host, settings.port),
         admin=Address(settings.envoy_admin_host, settings.envoy_admin_port),
+        metrics_port=settings.metrics_port,
         snapshot=parse_addresses(settings.snapshot_address),
         history=parse_addresses(settings.history_address),
         searchlog=parse_addresses(settings.searchlog_address),

@@ -21,6 +21,9 @@ class GatewaySettings(BaseSettings):
     envoy_admin_host: str = Field("127.0.0.1", description="Address of Envoy's admin page.")
     envoy_admin_port: Port = Field(8090, description="Port of Envoy's admin page.")
     envoy_concurrency: int = Field(1, ge=1, le=256, description="Envoy's worker threads.")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port for Envoy's Prometheus metrics, `/metrics`; 0: none."
+    )
     snapshot_address: str = Field(
         "127.0.0.1:8081",
         description="SnapshotService: `host:port`; several with commas.",

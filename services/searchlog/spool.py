@@ -142,6 +142,11 @@ class Spool:
         return bool(self._extents)
 
     @property
+    def max_bytes(self) -> int:
+        """What `size_bytes` never goes beyond."""
+        return self._limits.max_bytes
+
+    @property
     def size_bytes(self) -> int:
         """Bytes on disk and on their way there."""
         return self._on_disk + self._buffered

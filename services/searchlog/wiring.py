@@ -28,7 +28,7 @@ from services.searchlog.record_batches import RecordBatches
 from services.searchlog.retain_trail import RetainTrail
 from services.searchlog.servicer import SearchLogServicer
 from services.searchlog.settings import SearchLogSettings
-from services.searchlog.spool import Spool, SpoolCounts
+from services.searchlog.spool import Spool
 from services.searchlog.stamps import Stamps
 from services.searchlog.tails import Tails
 from services.searchlog.tap import TapCounts, TapReader
@@ -46,9 +46,9 @@ class SearchLog:
 
     servicer: SearchLogServicer
     access_logs: AccessLogServicer
-    counts: TrailCounts
+    writer: TrailWriter
+    spool: Spool
     tap_counts: TapCounts
-    spool_counts: SpoolCounts
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def build(settings: SearchLogSettings, telemetry: Telemetry) -> AsyncItera
             settings, object_store=store, cache=cache, clock=clock, new_id=random_id
         ) as searchlog,
     ):
-        observe(telemetry.meter, searchlog.counts, searchlog.tap_counts, searchlog.spool_counts)
+        observe(telemetry.meter, searchlog.tap_counts, searchlog.writer, searchlog.spool)
 
         def register(server: grpc.aio.Server) -> None:
             searchlog_pb2_grpc.add_SearchLogServiceServicer_to_server(searchlog.servicer, server)
@@ -122,9 +122,9 @@ async def open_searchlog(
                         read, RecordBatches(recorder, writer), MessageParser(clock, new_id)
                     ),
                     AccessLogServicer(tap, recorder),
-                    counts,
+                    writer,
+                    spool,
                     tap.counts,
-                    spool.counts,
                 )
             finally:
                 await writer.drain(settings.searchlog_close_seconds)

@@ -126,6 +126,17 @@ class TrailWriter:
             # Shielded: two callers may wait for the same entry.
             await asyncio.gather(*(asyncio.shield(r.stored) for r in receipts if r.stored))
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the entries that no object holds yet."""
+        return self._memory_bytes
+
+    @property
+    def oldest_waiting_seconds(self) -> float:
+        """How long the oldest of them has been held; 0 when there are none."""
+        opened = [batches[0].opened_at for batches in self._batches.values()]
+        return self._clock.monotonic() - min(opened) if opened else 0.0
+
     def unstored(self, stream: Stream) -> Sequence[HeldEntry]:
         """Entries in memory that no object holds yet, in no order."""
         return [entry for batch in self._batches.get(stream, ()) for entry in batch.entries]

@@ -93,6 +93,7 @@ class NamespaceWatcher:
                 self._writer.forget(namespace)
             except LayerError as error:
                 failures += 1
+                self._writer.counts.failed += 1
                 seconds = self._backoff(failures)
                 _logger.warning(
                     "watching failed, backing off",
@@ -100,6 +101,7 @@ class NamespaceWatcher:
                 )
             except Exception:
                 failures += 1
+                self._writer.counts.failed += 1
                 seconds = self._backoff(failures)
                 _logger.exception("watching failed", extra={"namespace": namespace})
             await self._clock.sleep(seconds * self._random.uniform(0.8, 1.2))

@@ -46,6 +46,7 @@ from services.snapshot.watch_kubernetes import watch_kubernetes
 from services.snapshot.watch_namespaces import NamespaceWatcher, PollIntervals
 from services.snapshot.watermarks import Watermarks
 from services.snapshot.write_automatically import AutomaticWriter
+from services.telemetry.counts import observe_counts
 from services.telemetry.providers import Telemetry
 from services.upstream.vector_store import VectorStore
 from services.wiring.stores import open_cache, open_object_store, open_upstream
@@ -173,6 +174,12 @@ async def build(settings: SnapshotSettings, telemetry: Telemetry) -> AsyncIterat
             count_warm=WarmCountForJob(scan_jobs, documents, values_counter),
             clock=clock,
             new_id=random_id,
+        )
+        observe_counts(
+            telemetry.meter,
+            automatic_snapshots=parts.automatic.counts,
+            snapshot_jobs=runner.counts,
+            scan_jobs=scan_runner.counts,
         )
         count_documents = CountDocuments(
             parts.reader, documents, parts.watermarks, parts.origin, clock

@@ -25,7 +25,7 @@ from services.snapshot.watermarks import Poll, Watermarks
 from services.storage.object_store import StoreUnavailableError
 from services.upstream.vector_store import NamespaceMetadata
 
-__all__ = ["AutomaticWriter", "Decision", "Verdict"]
+__all__ = ["AutomaticCounts", "AutomaticWriter", "Decision", "Verdict"]
 
 _logger = logging.getLogger(__name__)
 _PRUNE_SECONDS: Final = 3600.0
@@ -54,6 +54,20 @@ class Decision:
     verdict: Verdict
     poll: Poll
     view: LeaseView | None = None
+
+
+@dataclass
+class AutomaticCounts:
+    """What automatic snapshots came to, since the start."""
+
+    polls: int = 0
+    written: int = 0
+    unchanged: int = 0
+    """Counted, and equal to the newest body."""
+    dropped: int = 0
+    """Counted, and not kept: another replica had taken the lease."""
+    failed: int = 0
+    """Polls or counts that failed; they are tried again."""
 
 
 class AutomaticWriter:
@@ -85,6 +99,7 @@ class AutomaticWriter:
         self._retention = retention
         self._clock = clock
         self._min_interval_ms = min_interval_ms
+        self.counts = AutomaticCounts()
         self._counted: dict[Namespace, ScanState] = {}
         self._pruned_at: dict[Namespace, float] = {}
 
@@ -113,6 +128,7 @@ class AutomaticWriter:
             NamespaceNotFoundError, UpstreamRejectedError, UpstreamUnavailableError,
             StoreUnavailableError.
         """
+        self.counts.polls += 1
         poll = await self._watermarks.poll(policy.namespace)
         if self._is_counted(policy, poll):
             return Decision(Verdict.UNCHANGED, poll)
@@ -177,6 +193,7 @@ class AutomaticWriter:
                 await self._keep(body)
                 news = self._counted[policy.namespace] = counted
             else:
+                self.counts.dropped += 1
                 _logger.warning(
                     "count dropped, another replica took the lease",
                     extra={"namespace": policy.namespace, "generation": lease.generation},
@@ -216,8 +233,10 @@ class AutomaticWriter:
     async def _keep(self, body: SnapshotBody) -> None:
         newest = await self._reader.newest(Namespace(body.namespace))
         if newest is not None and newest.sha == body.sha:
+            self.counts.unchanged += 1
             return
         await self._writer.write(body)
+        self.counts.written += 1
         _logger.info(
             "snapshot taken",
             extra={"namespace": body.namespace, "sha": body.sha, "rows": body.row_count},

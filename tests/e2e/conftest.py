@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from services.cli.stack import Stack
 from tests.doubles.recording_upstream import RecordingUpstream, serve_recording
-from tests.e2e.stacks import running_stack
+from tests.e2e.stacks import free_port_row, running_stack
 
 ROWS = [
     {
@@ -29,8 +29,9 @@ SCHEMA = {"title": {"type": "string", "full_text_search": True}}
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """The stack, open to everyone."""
-    async with running_stack(tmp_path_factory.mktemp("stack")) as running:
+    """The stack, open to everyone, with its metrics."""
+    folder = tmp_path_factory.mktemp("stack")
+    async with running_stack(folder, metrics_port=free_port_row(5)) as running:
         yield running
 
 

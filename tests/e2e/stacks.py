@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -13,7 +14,14 @@ import httpx
 
 from services.cli.stack import Stack, StackSettings
 
-__all__ = ["all_healthy", "eventually", "running_stack", "snapshot_of", "stack_settings"]
+__all__ = [
+    "all_healthy",
+    "eventually",
+    "free_port_row",
+    "running_stack",
+    "snapshot_of",
+    "stack_settings",
+]
 
 _T = TypeVar("_T")
 
@@ -27,23 +35,44 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def stack_settings(folder: Path, index_folder: Path) -> StackSettings:
+def free_port_row(count: int) -> int:
+    """The first of so many ports in a row that were free a moment ago, below those that the system
+    gives to clients."""
+    for _ in range(100):
+        first = random.randrange(15_000, 30_000)
+        with ExitStack() as held:
+            try:
+                for port in range(first, first + count):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise OSError(f"no {count} free ports in a row")
+
+
+def stack_settings(folder: Path, index_folder: Path, metrics_port: int = 0) -> StackSettings:
     """Settings with free ports and everything kept below `folder`."""
     names = [name for name in StackSettings.model_fields if name.endswith("port")]
+    names.remove("metrics_port")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     return StackSettings.model_validate(
-        {**ports, "data_dir": folder / "data", "index_folder": index_folder}
+        {
+            **ports,
+            "metrics_port": metrics_port,
+            "data_dir": folder / "data",
+            "index_folder": index_folder,
+        }
     )
 
 
 @asynccontextmanager
 async def running_stack(
-    folder: Path, overrides: Mapping[str, str] | None = None
+    folder: Path, overrides: Mapping[str, str] | None = None, *, metrics_port: int = 0
 ) -> AsyncIterator[Stack]:
     """A stack that is ready; its Index folder is `folder/indexes`."""
     indexes = folder / "indexes"
     indexes.mkdir(exist_ok=True)
-    stack = Stack(stack_settings(folder, indexes), overrides)
+    stack = Stack(stack_settings(folder, indexes, metrics_port), overrides)
     try:
         await stack.start()
         yield stack

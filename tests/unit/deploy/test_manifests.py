@@ -115,7 +115,10 @@ def test_ports_and_labels_agree(server: str) -> None:
     port = fields["port" if server == "gateway" else f"{server}_port"].default
     spec = container(server)
     assert spec["args"] == [server]
-    assert [each["containerPort"] for each in spec["ports"]] == [port]
+    metrics = environment(server)["LAYER_METRICS_PORT"]
+    assert [each["containerPort"] for each in spec["ports"]] == [port, int(metrics)]
+    scraped = workload(server)["spec"]["template"]["metadata"]["annotations"]
+    assert scraped == {"prometheus.io/scrape": "true", "prometheus.io/port": metrics}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert spec[probe].get("grpc", spec[probe].get("httpGet"))["port"] == port
     labels = {"app.kubernetes.io/component": server}

@@ -7,8 +7,12 @@ import grpc
 import pytest
 from layer.history.v2 import history_pb2 as pb
 from layer.history.v2 import history_pb2_grpc
+from opentelemetry.metrics import Meter, NoOpMeter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 
 from services.core.errors import ErrorKind, LayerError
+from services.edge.call_metrics import CallMetrics
 from services.edge.interceptors import ApiKeyInterceptor, ErrorInterceptor
 from services.edge.status import ERROR_CODE_METADATA, GRPC_STATUS
 
@@ -36,9 +40,10 @@ class RaisingServicer(history_pb2_grpc.HistoryServiceServicer):
 
 @asynccontextmanager
 async def serving(
-    make_error: Callable[[], Exception], keys: tuple[str, ...] = ()
+    make_error: Callable[[], Exception], keys: tuple[str, ...] = (), meter: Meter | None = None
 ) -> AsyncIterator[grpc.aio.Channel]:
-    interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor()]
+    calls = CallMetrics(meter or NoOpMeter("test"))
+    interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(calls)]
     if keys:
         interceptors.append(ApiKeyInterceptor(keys))
     server = grpc.aio.server(interceptors=interceptors)
@@ -124,3 +129,32 @@ async def test_a_request_that_cannot_be_read_is_the_callers_fault() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await send(b"\xff\xff")
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_every_call_is_counted_with_its_end() -> None:
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("test")
+    async with serving(lambda: LayerError.not_found("no"), meter=meter) as channel:
+        stub = history_pb2_grpc.HistoryServiceStub(channel)
+        await stub.ListSnapshotActivity(pb.ListSnapshotActivityRequest())
+        await stub.ListSnapshotActivity(pb.ListSnapshotActivityRequest())
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.GetSnapshot(pb.GetSnapshotRequest())
+        with pytest.raises(grpc.aio.AioRpcError):
+            [entry async for entry in stub.ListHistory(pb.ListHistoryRequest())]
+    data = reader.get_metrics_data()
+    assert data is not None
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    assert (metric.name, metric.unit) == ("rpc.server.call.duration", "s")
+    ends: dict[tuple[object, object], int] = {}
+    for point in metric.data.data_points:
+        assert isinstance(point, HistogramDataPoint)
+        assert point.attributes is not None
+        attributes = point.attributes
+        ends[attributes["rpc.method"], attributes["rpc.response.status_code"]] = point.count
+    service = "layer.history.v2.HistoryService"
+    assert ends == {
+        (f"{service}/ListSnapshotActivity", "OK"): 2,
+        (f"{service}/GetSnapshot", "NOT_FOUND"): 1,
+        (f"{service}/ListHistory", "NOT_FOUND"): 1,
+    }

@@ -11,9 +11,9 @@ from services.gateway.render import render_config
 from services.gateway.settings import GatewaySettings
 
 
-def rendered(base_url: str) -> Any:
+def rendered(base_url: str, **fields: Any) -> Any:
     settings = GatewaySettings.model_validate(
-        {"TURBOPUFFER_BASE_URL": base_url, "TURBOPUFFER_API_KEY": "secret-key"}
+        {"TURBOPUFFER_BASE_URL": base_url, "TURBOPUFFER_API_KEY": "secret-key", **fields}
     )
     text = render_config(settings)
     assert "secret-key" not in text
@@ -48,3 +48,17 @@ def test_an_upstream_over_tls_may_speak_http2() -> None:
     (protocol,) = cluster["typed_extension_protocol_options"].values()
     assert "auto_config" in protocol
     assert cluster["transport_socket"]["typed_config"]["sni"] == "gcp-us-central1.turbopuffer.com"
+
+
+def test_of_the_admin_page_only_metrics_are_served_and_only_when_asked_for() -> None:
+    config = rendered("http://a:81", metrics_port=9464)
+    metrics = config["static_resources"]["listeners"][1]
+    assert metrics["address"]["socket_address"]["port_value"] == 9464
+    manager = metrics["filter_chains"][0]["filters"][0]["typed_config"]
+    (host,) = manager["route_config"]["virtual_hosts"]
+    (route,) = host["routes"]
+    assert route["match"]["path"] == "/metrics"
+    assert route["route"] == {"cluster": "admin", "prefix_rewrite": "/stats/prometheus"}
+    closed = rendered("http://a:81")["static_resources"]
+    assert [listener["name"] for listener in closed["listeners"]] == ["gateway"]
+    assert "admin" not in {cluster["name"] for cluster in closed["clusters"]}

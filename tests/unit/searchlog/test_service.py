@@ -13,9 +13,11 @@ from envoyapi.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from google.protobuf import json_format
 from layer.searchlog.v2 import searchlog_pb2 as pb
 from layer.searchlog.v2 import searchlog_pb2_grpc
+from opentelemetry.metrics import NoOpMeter
 
 from services.core.clock import SystemClock
 from services.core.ids import random_id
+from services.edge.call_metrics import CallMetrics
 from services.edge.interceptors import ErrorInterceptor
 from services.searchlog.settings import SearchLogSettings
 from services.searchlog.wiring import SearchLog, open_searchlog
@@ -65,7 +67,7 @@ async def running(tmp_path: Path, store: MemoryObjectStore) -> AsyncIterator[Run
         clock=clock,
         new_id=random_id,
     ) as searchlog:
-        server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        server = grpc.aio.server(interceptors=[ErrorInterceptor(CallMetrics(NoOpMeter("test")))])
         searchlog_pb2_grpc.add_SearchLogServiceServicer_to_server(searchlog.servicer, server)
         als_pb2_grpc.add_AccessLogServiceServicer_to_server(searchlog.access_logs, server)
         port = server.add_insecure_port("127.0.0.1:0")
