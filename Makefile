@@ -56,11 +56,13 @@ breaking: $(STAMP) ## fail when proto/ breaks the clients of AGAINST (default: t
 bench: $(STAMP) ## benchmarks; prints ratios
 	$(BIN)/python -m tests.bench
 
-lock: ## resolve pyproject.toml into the hashed lock
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+lock: ## resolve pyproject.toml into the hashed locks: everything, and what the image needs of it
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+	$(BIN)/$(COMPILE) --all-extras -o requirements.lock
+	$(BIN)/$(COMPILE) --extra build -c requirements.lock -o deploy/requirements.lock
 
 clean: ## forget the environment and the local data
 	rm -rf $(VENV) .layer

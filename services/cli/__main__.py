@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
+import sys
 from typing import Final
 
 import typer
 from rich.console import Console
 
 from services.cli.searchlog import app as searchlog_app
-from services.cli.stack import StackSettings
-from services.cli.up import up as run_stack
 from services.edge.settings import load_settings
 
 __all__ = ["app", "main"]
@@ -34,6 +34,10 @@ SERVERS: Final = {
 @app.command()
 def up() -> None:
     """Start the whole stack on this machine, with sample data, until Ctrl-C."""
+    _require_embedded()
+    from services.cli.stack import StackSettings
+    from services.cli.up import up as run_stack
+
     settings = load_settings(StackSettings)
     raise typer.Exit(asyncio.run(run_stack(settings, Console())))
 
@@ -47,8 +51,17 @@ def plan() -> None:
     raise typer.Exit(asyncio.run(show_plan(Console())))
 
 
+def _require_embedded() -> None:
+    """The development upstream has dependencies that nothing else needs."""
+    if importlib.util.find_spec("duckdb") is None:
+        print("this needs the extra `embedded`, which is not installed", file=sys.stderr)
+        raise typer.Exit(2)
+
+
 def _add_server(name: str, description: str) -> None:
     def run() -> None:
+        if name == "devstore":
+            _require_embedded()
         # Imported on use: a server's image need not hold the others' dependencies.
         importlib.import_module(f"services.{name}.__main__").main()
 

@@ -75,6 +75,8 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
     except ValidationError as error:
         prefix = settings_class.model_config.get("env_prefix", "")
         for fault in error.errors():
-            name = prefix + "_".join(str(part) for part in fault["loc"]).upper()
-            print(f"{name}: {fault['msg']}", file=sys.stderr)
+            name = "_".join(str(part) for part in fault["loc"])
+            # An alias is a whole variable already.
+            variable = prefix + name.upper() if name in settings_class.model_fields else name
+            print(f"{variable}: {fault['msg']}", file=sys.stderr)
         raise SystemExit(2) from None

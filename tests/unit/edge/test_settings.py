@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from services.edge.settings import ServerSettings, load_settings, parse_keys
+from services.gateway.settings import GatewaySettings
 
 
 def test_a_wrong_value_names_its_variable(
@@ -18,6 +19,15 @@ def test_a_wrong_value_names_its_variable(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("LAYER_DRAIN_SECONDS: ")
+
+
+def test_a_missing_variable_is_named_in_full(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TURBOPUFFER_API_KEY", raising=False)
+    with pytest.raises(SystemExit):
+        load_settings(GatewaySettings)
+    assert capsys.readouterr().err == "TURBOPUFFER_API_KEY: Field required\n"
 
 
 def test_keys_come_from_the_variable_or_a_file(tmp_path: Path) -> None:
