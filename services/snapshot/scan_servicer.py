@@ -88,11 +88,11 @@ class ScanServicer(scan_pb2_grpc.ScanServiceServicer):
         if limit < 1 or request.offset < 0:
             raise LayerError.validation("limit must be 1 or more, and offset 0 or more")
         page = self._scans.results(job, limit=min(limit, _MAX_RESULTS), offset=request.offset)
-        return pb.ScanResults(
-            values=[pb.ScanValue(v=value.v, n=value.n) for value in page.values],
-            total=page.total,
-            truncated=page.is_truncated,
-        )
+        results = pb.ScanResults(total=page.total, truncated=page.is_truncated)
+        # Made in place: a list of messages is copied into its owner, at three times the cost.
+        for value in page.values:
+            results.values.add(v=value.v, n=value.n)
+        return results
 
     async def DeleteScan(
         self, request: pb.DeleteScanRequest, context: _Context
