@@ -167,10 +167,12 @@ class Generations:
             await self._put(namespace, generation)
         except CacheUnavailableError as error:
             self._doubt(namespace)
+            if namespace not in self._owed:  # Writes go on while the cache is away.
+                _logger.warning(
+                    "generation not stored yet",
+                    extra={"namespace": namespace, "cause": error.message},
+                )
             self._owe(namespace)
-            _logger.warning(
-                "generation not stored yet", extra={"namespace": namespace, "cause": error.message}
-            )
 
     async def _mint(self, namespace: Namespace) -> str | None:
         """A new token, acknowledged and trusted; None where nothing is kept, or when doubts came
