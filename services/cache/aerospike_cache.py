@@ -333,10 +333,12 @@ def connect(settings: AerospikeSettings) -> Client:
     }
     # While partitions move, a node that has an older value asks the others first.
     newest = {"read_mode_ap": aerospike.POLICY_READ_MODE_AP_ALL}
-    return aerospike.client(
+    client = aerospike.client(
         {
             "hosts": settings.addresses(),
             "connect_timeout": settings.timeout_ms,
+            # Otherwise it fails if only one of several hosts answers.
+            "fail_if_not_connected": False,
             "validate_keys": True,
             "policies": {
                 "login_timeout_ms": settings.timeout_ms,
@@ -346,6 +348,10 @@ def connect(settings: AerospikeSettings) -> Client:
             },
         }
     ).connect()
+    if not client.is_connected():
+        client.close()
+        raise aerospike_errors.ClusterError("no host answered")
+    return client
 
 
 def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -102,6 +102,16 @@ async def test_a_set_that_takes_no_more_is_still_read(
     assert await real.get_many(["a"]) == {}
 
 
+async def test_one_of_several_hosts_has_to_answer(
+    settings: AerospikeSettings, clock: FakeClock
+) -> None:
+    hosts = f"127.0.0.1:1,{settings.hosts},127.0.0.1:2"
+    some = AerospikeSettings(hosts, settings.namespace, settings.set_name, timeout_ms=2000)
+    async with AerospikeCache(some, clock=clock) as cache:
+        assert await cache.put_many({"a": b"1"}, ttl_seconds=60) == 1
+        assert await cache.get_many(["a"]) == {"a": b"1"}
+
+
 async def test_an_unknown_namespace_is_unavailable_and_logged(
     settings: AerospikeSettings, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -132,6 +132,9 @@ def test_every_call_has_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         def connect(self) -> Client:
             return self
 
+        def is_connected(self) -> bool:
+            return True
+
     monkeypatch.setattr(aerospike, "client", Client)
     connect(AerospikeSettings("a:3000", timeout_ms=123))
     kinds = {"read", "write", "operate", "remove", "batch", "batch_parent_write"}
