@@ -312,7 +312,7 @@ class AerospikeCache:
         question = f"namespace/{self._settings.namespace}"
         with suppress(aerospike_errors.AerospikeError):
             answer = client.info_random_node(question, {"timeout": self._settings.timeout_ms})
-            for problem in namespace_problems(answer):
+            for problem in namespace_problems(answer, nodes_reached=len(client.get_nodes())):
                 _logger.warning(
                     "aerospike namespace makes a poor cache",
                     extra={"aerospike_namespace": self._settings.namespace, "cause": problem},

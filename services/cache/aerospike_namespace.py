@@ -7,12 +7,13 @@ from collections.abc import Iterator
 __all__ = ["namespace_problems"]
 
 
-def namespace_problems(answer: str) -> Iterator[str]:
+def namespace_problems(answer: str, *, nodes_reached: int) -> Iterator[str]:
     """What its operator should change, each in a sentence; nothing if it is as it should be.
 
     Args:
         answer: a node's answer to the info command `namespace/<name>`. Which settings it has
             depends on the server's version, and what is absent is no problem.
+        nodes_reached: how many nodes the client is connected to.
     """
     pairs = (pair.partition("=") for pair in answer.rpartition("\t")[2].strip().split(";"))
     settings = {name: value for name, _, value in pairs}
@@ -30,8 +31,13 @@ def namespace_problems(answer: str) -> Iterator[str]:
         yield (
             "it takes nothing new once it is full: set evict-used-pct, below stop-writes-used-pct"
         )
-    clustered = settings.get("ns_cluster_size", "1") != "1"
-    if clustered and settings.get("conflict-resolution-policy") == "generation":
+    nodes = int(settings.get("ns_cluster_size", nodes_reached))
+    if nodes > nodes_reached:
+        yield (
+            f"{nodes_reached} of its {nodes} nodes are reached: the others are down, or their "
+            "access-address is not for clients here"
+        )
+    if nodes > 1 and settings.get("conflict-resolution-policy") == "generation":
         yield (
             "older values may win when a split cluster comes together: set "
             "conflict-resolution-policy last-update-time"

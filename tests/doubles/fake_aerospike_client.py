@@ -53,6 +53,9 @@ class FakeAerospikeClient:
         self._check()
         return f"{command}\t{self.about}\n"
 
+    def get_nodes(self) -> list[tuple[str, int]]:
+        return [] if self.down else [("127.0.0.1", 3000)]
+
     def batch_read(self, keys: list[Key], bins: list[str]) -> BatchRecords:
         return self._batch([self._read(key, bins) for key in keys])
 

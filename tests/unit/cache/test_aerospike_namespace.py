@@ -19,9 +19,9 @@ GOOD = {
 }
 
 
-def problems_of(settings: dict[str, str]) -> list[str]:
+def problems_of(settings: dict[str, str], *, nodes_reached: int = 2) -> list[str]:
     pairs = ";".join(f"{name}={value}" for name, value in settings.items())
-    return list(namespace_problems(f"namespace/layer\t{pairs}\n"))
+    return list(namespace_problems(f"namespace/layer\t{pairs}\n", nodes_reached=nodes_reached))
 
 
 def test_a_good_one_has_none() -> None:
@@ -30,11 +30,11 @@ def test_a_good_one_has_none() -> None:
 
 def test_what_a_server_does_not_tell_is_no_problem() -> None:
     assert problems_of({"objects": "0"}) == []
-    assert list(namespace_problems("")) == []
+    assert list(namespace_problems("", nodes_reached=1)) == []
 
 
 def test_an_unknown_one_has_only_that_problem() -> None:
-    answers = list(namespace_problems("namespace/layer\ttype=unknown\n"))
+    answers = list(namespace_problems("namespace/layer\ttype=unknown\n", nodes_reached=1))
     assert answers == ["there is no such namespace: nothing is cached"]
 
 
@@ -63,3 +63,10 @@ def test_each_problem_says_what_to_change(changes: dict[str, str], word: str) ->
 )
 def test_what_makes_up_for_it_is_no_problem(changes: dict[str, str]) -> None:
     assert problems_of(GOOD | changes) == []
+
+
+def test_nodes_that_are_not_reached_are_a_problem() -> None:
+    cluster = GOOD | {"ns_cluster_size": "3", "conflict-resolution-policy": "last-update-time"}
+    assert problems_of(cluster, nodes_reached=3) == []
+    (problem,) = problems_of(cluster, nodes_reached=2)
+    assert problem.startswith("2 of its 3 nodes are reached")
