@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import struct
 import threading
@@ -11,19 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import aerospike
 from aerospike import Client
 from aerospike import exception as aerospike_errors
-from aerospike_helpers.batch.records import BatchRecords, Write
+from aerospike_helpers.batch.records import BatchRecord, BatchRecords, Write
 from aerospike_helpers.operations import map_operations, operations
 
+from services.cache.aerospike_namespace import namespace_problems
 from services.cache.cache import MAX_VALUE_BYTES, CacheUnavailableError
 from services.core.clock import Clock
 
-__all__ = ["AerospikeCache", "AerospikeSettings"]
+__all__ = ["AerospikeCache", "AerospikeSettings", "connect"]
 
+_logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 # Bin names have at most 15 characters.
@@ -32,13 +35,23 @@ _MEMBERS_BIN = "members"
 
 _OK, _NOT_FOUND, _TOO_BIG = 0, 2, 13
 """Result codes of single records in a batch (aerospike/as_status.h)."""
+_SOME_FAILED: Final = -16
+"""The result of a batch that was carried out, but not for each of its records."""
+_RESULT_NAMES: Final[Mapping[int | None, str]] = {
+    getattr(error, "code", None): name
+    for name, error in vars(aerospike_errors).items()
+    if isinstance(error, type)
+}
 
 _EXPIRY = struct.Struct(">Q")
 _NEVER = 0
 
 _KEYS_PER_BATCH = 500
+_BYTES_PER_BATCH = 8 * 1024 * 1024
+"""A server hangs up on a request of more than 128 MiB."""
 _CONNECT_SECONDS = 1.0
-_POLICY_KINDS = ("read", "write", "operate", "remove", "batch")
+# Batches that write have a parent policy of their own.
+_POLICY_KINDS = ("read", "write", "operate", "remove", "batch", "batch_parent_write")
 _GROUP_SECONDS = 3600
 """The least life of a group's record, since a short-lived member must not take along those
 that live longer; members expire by their own time."""
@@ -46,7 +59,7 @@ that live longer; members expire by their own time."""
 
 @dataclass(frozen=True)
 class AerospikeSettings:
-    """Where the cluster is. Its namespace must allow record expiry (`nsup-period` above 0)."""
+    """Where the cluster is. `deploy/aerospike.conf` has the namespace as it should be."""
 
     hosts: str
     """`LAYER_AEROSPIKE_HOSTS`: `host:port,host:port`, of which one has to answer."""
@@ -73,6 +86,7 @@ class AerospikeCache:
 
     Values are records with one bin: 8 bytes of expiry in nanoseconds (0: never) and the value.
     The server's expiry is in whole seconds and only frees the space; the stored one decides.
+    A value without expiry gets the namespace's `default-ttl`, since only what expires is evicted.
     A group is one record with a map bin, `{member: [expiry, value]}`, so all of its members
     together are under the record limit.
 
@@ -132,8 +146,7 @@ class AerospikeCache:
     ) -> int:
         fitting = [key for key, value in values.items() if len(value) <= self._max_value_bytes]
         kept = set()
-        for batch in _batches(fitting):
-            some = {key: values[key] for key in batch}
+        for some in _portions({key: values[key] for key in fitting}):
             kept |= await self._run(partial(self._put, values=some, ttl_seconds=ttl_seconds))
         await self.delete([key for key in values if key not in kept])
         return len(kept)
@@ -163,7 +176,7 @@ class AerospikeCache:
         now_ns = self._clock.now_ns()
         found = {}
         answers = client.batch_read([self._value_key(key) for key in keys], [_VALUE_BIN])
-        for key, answer in zip(keys, answers.batch_records, strict=True):
+        for key, answer in zip(keys, _records(answers, len(keys)), strict=True):
             if answer.result == _NOT_FOUND:
                 continue
             _expect(answer.result, _OK)
@@ -178,7 +191,9 @@ class AerospikeCache:
     ) -> set[str]:
         policy = {
             "exists": aerospike.POLICY_EXISTS_CREATE_OR_REPLACE,
-            "ttl": aerospike.TTL_NEVER_EXPIRE if ttl_seconds is None else math.ceil(ttl_seconds),
+            "ttl": (
+                aerospike.TTL_NAMESPACE_DEFAULT if ttl_seconds is None else math.ceil(ttl_seconds)
+            ),
         }
         head = _EXPIRY.pack(_NEVER if ttl_seconds is None else self._expires_ns(ttl_seconds))
         writes = [
@@ -189,13 +204,14 @@ class AerospikeCache:
             )
             for key, value in values.items()
         ]
-        answers = client.batch_write(BatchRecords(writes)).batch_records
+        answers = _records(client.batch_write(BatchRecords(writes)), len(writes))
         for answer in answers:
             _expect(answer.result, _OK, _TOO_BIG)
         return {key for key, answer in zip(values, answers, strict=True) if answer.result == _OK}
 
     def _remove(self, client: Client, keys: Sequence[str]) -> None:
-        for answer in client.batch_remove([self._value_key(key) for key in keys]).batch_records:
+        answers = client.batch_remove([self._value_key(key) for key in keys])
+        for answer in _records(answers, len(keys)):
             _expect(answer.result, _OK, _NOT_FOUND)
 
     def _put_member(
@@ -287,7 +303,20 @@ class AerospikeCache:
         if now < self._connect_at:
             raise CacheUnavailableError("aerospike cluster is away")
         self._connect_at = now + _CONNECT_SECONDS
-        self._client = self._connector(self._settings)
+        client = self._connector(self._settings)
+        self._warn_of_problems(client)
+        self._client = client
+
+    def _warn_of_problems(self, client: Client) -> None:
+        """A cache that keeps nothing works, so that nobody would notice."""
+        question = f"namespace/{self._settings.namespace}"
+        with suppress(aerospike_errors.AerospikeError):
+            answer = client.info_random_node(question, {"timeout": self._settings.timeout_ms})
+            for problem in namespace_problems(answer, nodes_reached=len(client.get_nodes())):
+                _logger.warning(
+                    "aerospike namespace makes a poor cache",
+                    extra={"aerospike_namespace": self._settings.namespace, "cause": problem},
+                )
 
 
 def connect(settings: AerospikeSettings) -> Client:
@@ -299,18 +328,30 @@ def connect(settings: AerospikeSettings) -> Client:
     limits = {
         "total_timeout": settings.timeout_ms,
         "socket_timeout": settings.timeout_ms,
+        # A put that is repeated could bring back a value that was replaced meanwhile.
         "max_retries": 0,
     }
-    return aerospike.client(
+    # While partitions move, a node that has an older value asks the others first.
+    newest = {"read_mode_ap": aerospike.POLICY_READ_MODE_AP_ALL}
+    client = aerospike.client(
         {
             "hosts": settings.addresses(),
             "connect_timeout": settings.timeout_ms,
+            # Otherwise it fails if only one of several hosts answers.
+            "fail_if_not_connected": False,
+            "validate_keys": True,
             "policies": {
                 "login_timeout_ms": settings.timeout_ms,
                 **dict.fromkeys(_POLICY_KINDS, limits),
+                "read": {**limits, **newest},
+                "batch": {**limits, **newest},
             },
         }
     ).connect()
+    if not client.is_connected():
+        client.close()
+        raise aerospike_errors.ClusterError("no host answered")
+    return client
 
 
 def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -318,6 +359,33 @@ def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
         yield keys[start : start + _KEYS_PER_BATCH]
 
 
+def _portions(values: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    portion: dict[str, bytes] = {}
+    size = 0
+    for key, value in values.items():
+        if portion and (len(portion) == _KEYS_PER_BATCH or size + len(value) > _BYTES_PER_BATCH):
+            yield portion
+            portion, size = {}, 0
+        portion[key] = value
+        size += len(value)
+    if portion:
+        yield portion
+
+
+def _records(answers: BatchRecords, count: int) -> Sequence[BatchRecord]:
+    """The records of a batch that was carried out, each with a result of its own.
+
+    The client raises nothing for a batch that did not reach the cluster: it says so in `result`,
+    and answers fewer records or, of writes, untouched ones that look stored.
+    """
+    _expect(answers.result, _OK, _SOME_FAILED)
+    if len(answers.batch_records) != count:
+        raise CacheUnavailableError("aerospike cache failed: answers are missing")
+    records: Sequence[BatchRecord] = answers.batch_records
+    return records
+
+
 def _expect(result: int, *expected: int) -> None:
     if result not in expected:
-        raise CacheUnavailableError(f"aerospike cache failed: result {result}")
+        name = _RESULT_NAMES.get(result, f"result {result}")
+        raise CacheUnavailableError(f"aerospike cache failed: {name}")

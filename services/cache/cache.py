@@ -37,7 +37,7 @@ class Cache(Protocol):
     ) -> int:
         """Store copies, replacing older ones; how many were kept.
 
-        `ttl_seconds` is above zero; None keeps until evicted.
+        `ttl_seconds` is above zero; None keeps for as long as the cache sees fit.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,6 +13,7 @@ from services.core.clock import Clock
 
 __all__ = ["GuardCounts", "GuardPolicy", "GuardedCache"]
 
+_logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -40,6 +42,7 @@ class GuardedCache:
     """Fails calls that take too long, and calls after too many failures without trying.
 
     Every failure is a `CacheUnavailableError`. What timed out may still take effect later.
+    Callers go on without the cache, so the log is where its loss shows.
     """
 
     def __init__(self, inner: Cache, *, clock: Clock, policy: GuardPolicy | None = None) -> None:
@@ -78,14 +81,16 @@ class GuardedCache:
         try:
             async with asyncio.timeout(self._policy.call_timeout_seconds):
                 answer = await call()
-        except CacheUnavailableError:
+        except CacheUnavailableError as error:
             self.counts.errors += 1
-            self._failed()
+            self._failed(error.message)
             raise
         except TimeoutError as error:
             self.counts.timeouts += 1
-            self._failed()
+            self._failed("the cache took too long")
             raise CacheUnavailableError("the cache took too long") from error
+        if self._failures >= self._policy.failures_to_open:
+            _logger.info("cache is used again")
         self._failures = 0
         return answer
 
@@ -98,6 +103,8 @@ class GuardedCache:
         self._skip_until = self._clock.monotonic() + self._policy.open_seconds
         return False
 
-    def _failed(self) -> None:
+    def _failed(self, cause: str) -> None:
         self._failures += 1
+        if self._failures == self._policy.failures_to_open:
+            _logger.warning("cache is left alone while it fails", extra={"cause": cause})
         self._skip_until = self._clock.monotonic() + self._policy.open_seconds

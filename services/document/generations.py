@@ -174,10 +174,12 @@ class Generations:
             await self._put(namespace, generation)
         except CacheUnavailableError as error:
             self._doubt(namespace)
+            if namespace not in self._owed:  # Writes go on while the cache is away.
+                _logger.warning(
+                    "generation not stored yet",
+                    extra={"namespace": namespace, "cause": error.message},
+                )
             self._owe(namespace)
-            _logger.warning(
-                "generation not stored yet", extra={"namespace": namespace, "cause": error.message}
-            )
 
     async def _believed(self, namespace: Namespace) -> CacheState | None:
         """What the stored token allows; None when there is none to be believed."""

@@ -22,7 +22,7 @@ from services.cache.lmdb_cache import LmdbCache
 from tests.doubles.fake_aerospike_client import FakeAerospikeClient
 from tests.doubles.fake_clock import FakeClock
 
-__all__ = ["BACKENDS"]
+__all__ = ["BACKENDS", "aerospike_settings"]
 
 _AEROSPIKE = os.environ.get("LAYER_TEST_AEROSPIKE", "")
 _AEROSPIKE_NAMESPACE = os.environ.get("LAYER_TEST_AEROSPIKE_NAMESPACE", "test")
@@ -34,14 +34,18 @@ async def lmdb(folder: Path, clock: FakeClock) -> AsyncIterator[Cache]:
         yield cache
 
 
-@asynccontextmanager
-async def aerospike(_: Path, clock: FakeClock) -> AsyncIterator[Cache]:
+def aerospike_settings() -> AerospikeSettings:
+    """A set of its own on the server; without a server the test is skipped."""
     if not _AEROSPIKE:
         pytest.skip("no aerospike: start a server and set LAYER_TEST_AEROSPIKE=host:port")
-    settings = AerospikeSettings(
+    return AerospikeSettings(
         _AEROSPIKE, _AEROSPIKE_NAMESPACE, set_name=uuid.uuid4().hex, timeout_ms=2000
     )
-    async with AerospikeCache(settings, clock=clock) as cache:
+
+
+@asynccontextmanager
+async def aerospike(_: Path, clock: FakeClock) -> AsyncIterator[Cache]:
+    async with AerospikeCache(aerospike_settings(), clock=clock) as cache:
         try:
             await cache.get_many(["answers?"])
         except CacheUnavailableError as error:

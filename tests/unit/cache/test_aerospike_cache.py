@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import aerospike
 import pytest
 from aerospike import exception as aerospike_errors
 
-from services.cache.aerospike_cache import AerospikeCache, AerospikeSettings
-from services.cache.cache import CacheUnavailableError
+from services.cache.aerospike_cache import AerospikeCache, AerospikeSettings, connect
+from services.cache.cache import MAX_VALUE_BYTES, CacheUnavailableError
 from services.core.clock import SystemClock
 from tests.doubles.fake_aerospike_client import FakeAerospikeClient
 from tests.doubles.fake_clock import FakeClock
@@ -67,11 +68,79 @@ async def test_a_lost_cluster_is_unavailable_until_it_is_back() -> None:
     settings = AerospikeSettings("a:3000", timeout_ms=5000)
     async with AerospikeCache(settings, clock=FakeClock(), connector=client.connect) as cache:
         await cache.put_many({"a": b"1"})
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: cache.get_many(["a"]),
+            lambda: cache.put_many({"a": b"2"}, ttl_seconds=10),
+            lambda: cache.delete(["a"]),
+            lambda: cache.put_member("g", "m", b"1", ttl_seconds=10),
+            lambda: cache.members("g"),
+        ]
         client.down = True
-        with pytest.raises(CacheUnavailableError, match="ClusterError"):
-            await cache.get_many(["a"])
+        for call in calls:
+            with pytest.raises(CacheUnavailableError, match=r"ServerError|ClusterError"):
+                await call()
         client.down = False
         assert await cache.get_many(["a"]) == {"a": b"1"}
+
+
+async def test_a_full_namespace_is_still_read() -> None:
+    client = FakeAerospikeClient()
+    settings = AerospikeSettings("a:3000", timeout_ms=5000)
+    async with AerospikeCache(settings, clock=FakeClock(), connector=client.connect) as cache:
+        await cache.put_many({"a": b"1"})
+        client.refusal = 8
+        with pytest.raises(CacheUnavailableError, match="ServerFull"):
+            await cache.put_many({"a": b"2"}, ttl_seconds=10)
+        with pytest.raises(CacheUnavailableError, match="ServerFull"):
+            await cache.put_member("g", "m", b"1", ttl_seconds=10)
+        assert await cache.get_many(["a"]) == {"a": b"1"}
+        await cache.delete(["a"])
+        assert await cache.get_many(["a"]) == {}
+
+
+async def test_one_request_carries_no_more_than_a_server_takes() -> None:
+    client = FakeAerospikeClient()
+    settings = AerospikeSettings("a:3000", timeout_ms=5000)
+    async with AerospikeCache(settings, clock=FakeClock(), connector=client.connect) as cache:
+        large = {str(number): bytes(MAX_VALUE_BYTES) for number in range(20)}
+        assert await cache.put_many({**large, "small": b"1"}) == 21
+        assert await cache.put_many({str(number): b"1" for number in range(1000)}) == 1000
+    assert client.batches == [8, 8, 5, 500, 500]
+
+
+async def test_problems_of_the_namespace_are_logged_when_connecting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = FakeAerospikeClient()
+    client.about = "type=unknown"
+    settings = AerospikeSettings("a:3000", "mistyped", timeout_ms=5000)
+    async with AerospikeCache(settings, clock=FakeClock(), connector=client.connect) as cache:
+        for _ in range(2):
+            await cache.get_many(["a"])
+    assert [vars(record)["cause"] for record in caplog.records] == [
+        "there is no such namespace: nothing is cached"
+    ]
+
+
+def test_every_call_has_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    class Client:
+        def __init__(self, config: dict[str, Any]) -> None:
+            seen.update(config)
+
+        def connect(self) -> Client:
+            return self
+
+        def is_connected(self) -> bool:
+            return True
+
+    monkeypatch.setattr(aerospike, "client", Client)
+    connect(AerospikeSettings("a:3000", timeout_ms=123))
+    kinds = {"read", "write", "operate", "remove", "batch", "batch_parent_write"}
+    for kind in kinds:
+        policy = seen["policies"][kind]
+        assert (policy["total_timeout"], policy["max_retries"]) == (123, 0), kind
 
 
 async def test_records_live_no_longer_than_needed() -> None:
@@ -83,28 +152,7 @@ async def test_records_live_no_longer_than_needed() -> None:
         await cache.put_member("g", "m", b"1", ttl_seconds=7200)
         await cache.put_member("h", "m", b"1", ttl_seconds=2)
     ttls = {key[2]: ttl for key, ttl in client.ttls.items()}
-    assert ttls == {"v/a": 2, "v/b": aerospike.TTL_NEVER_EXPIRE, "g/g": 7200, "g/h": 3600}
-
-
-async def test_a_group_over_the_record_limit_does_not_take_more() -> None:
-    client = FakeAerospikeClient()
-    settings = AerospikeSettings("a:3000", timeout_ms=5000)
-    async with AerospikeCache(settings, clock=FakeClock(), connector=client.connect) as cache:
-        half = bytes(600_000)
-        assert await cache.put_member("g", "one", half, ttl_seconds=10) is True
-        assert await cache.put_member("g", "two", b"small", ttl_seconds=10) is True
-        assert await cache.put_member("g", "two", half, ttl_seconds=10) is False
-        assert await cache.members("g") == {"one": half}
-
-
-async def test_expired_members_make_room() -> None:
-    client = FakeAerospikeClient()
-    clock = FakeClock()
-    settings = AerospikeSettings("a:3000", timeout_ms=5000)
-    async with AerospikeCache(settings, clock=clock, connector=client.connect) as cache:
-        for number in range(20):
-            assert await cache.put_member("g", str(number), bytes(500_000), ttl_seconds=1)
-            clock.advance(1.5)
+    assert ttls == {"v/a": 2, "v/b": aerospike.TTL_NAMESPACE_DEFAULT, "g/g": 7200, "g/h": 3600}
 
 
 @pytest.mark.parametrize("hosts", ["", "host", "host:port"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,28 @@ async def test_a_cache_that_is_back_is_used_again(
     for _ in range(10):
         await cache.get_many(["a"])
     assert failing.calls == 13
+
+
+async def test_an_outage_is_two_lines_in_the_log(
+    cache: BestEffortCache,
+    failing: FailingCache,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="services.cache")
+    failing.down = True
+    for _ in range(30):
+        await cache.get_many(["a"])
+        clock.advance(1)
+    failing.down = False
+    clock.advance(5.1)
+    for _ in range(3):
+        await cache.get_many(["a"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "cache is left alone while it fails",
+        "cache is used again",
+    ]
+    assert vars(caplog.records[0])["cause"] == "cache is down"
 
 
 async def test_failures_between_answers_do_not_add_up(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -106,6 +107,18 @@ def test_compose_sets_only_what_some_program_reads() -> None:
     }
     assert set_
     assert set_ <= variables(*server_settings().values()) | AWS
+
+
+def test_the_cache_that_compose_names_is_the_one_it_runs() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    cache = urlsplit(compose["services"]["document"]["environment"]["LAYER_CACHE"])
+    server = compose["services"][cache.hostname]
+    (volume,) = server["volumes"]
+    source, target, _ = volume.split(":")
+    assert server["command"] == ["asd", "--config-file", target]
+    configuration = (DEPLOY / source).read_text()
+    assert f"namespace {cache.path.strip('/')} {{" in configuration
+    assert f"port {cache.port}\n" in configuration
 
 
 @pytest.mark.parametrize("server", SERVERS)

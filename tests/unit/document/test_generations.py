@@ -119,6 +119,21 @@ async def test_a_notice_that_cannot_be_stored_is_owed_to_the_others(world: World
     assert (await other.value())[0] == 1
 
 
+async def test_writes_of_an_outage_log_one_line_a_namespace(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    replica, link = await world.replica()
+    for _ in range(2):
+        link.down = True
+        for _ in range(3):
+            await replica.generations.begin_write(NS)
+            await replica.generations.end_write(NS)
+        link.down = False
+        await replica.value()
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["generation not stored yet"] * 2
+
+
 async def test_the_namespaces_believed_in_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
