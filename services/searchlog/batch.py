@@ -70,11 +70,9 @@ class Batch:
     def full(self, rules: FlushRules) -> bool:
         return self.size_bytes >= rules.max_bytes or len(self.entries) >= rules.max_entries
 
-    def due(self, rules: FlushRules, now: float) -> bool:
-        """Its oldest entry has waited long enough."""
-        age = now - self.opened_at
-        brisk = self.awaited or len(self.entries) >= rules.brisk_entries
-        return age >= rules.linger_seconds or (brisk and age >= rules.brisk_seconds)
+    def brisk(self, rules: FlushRules) -> bool:
+        """It does not linger."""
+        return self.awaited or len(self.entries) >= rules.brisk_entries
 
     def name(self) -> ObjectName:
         return ObjectName(day_of(self.newest), self.newest)

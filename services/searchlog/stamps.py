@@ -9,8 +9,9 @@ from services.searchlog.model import Stream
 
 __all__ = ["Stamps"]
 
-_MAX_STREAMS: Final = 10_000
 _MIN_REMEMBERED: Final = 8_192
+_MAX_REMEMBERED: Final = 400_000
+"""Of all namespaces; some 60 MB."""
 _STEP_NANOS: Final = 10_000
 _LANES: Final = 10
 
@@ -24,8 +25,9 @@ class Stamps:
     - the one before is the last digit of how often the writer has started: it cannot know what it
       gave out before a restart, and a caller's times may be coarse or old.
 
-    A reading that was given out is bumped by 10 µs until it is free; at least the newest
-    `_MIN_REMEMBERED` of a namespace are remembered.
+    A reading that was given out is bumped by 10 µs until it is free. At least the newest
+    `_MIN_REMEMBERED` of a namespace are remembered, but of all together `_MAX_REMEMBERED`: those
+    namespaces are forgotten that have been silent for longest.
     """
 
     def __init__(self, writer_digits: int, starts: int) -> None:
@@ -33,17 +35,22 @@ class Stamps:
             raise ValueError(f"a writer id is 0 to 999, not {writer_digits}")
         self._low_digits = starts % _LANES * 1000 + writer_digits
         self._streams: OrderedDict[Stream, _Taken] = OrderedDict()
+        self._remembered = 0
 
     def take(self, stream: Stream, reading_ns: int) -> int:
         """A stamp within 10 µs of the reading or shortly after it, never given out before."""
         taken = self._streams.get(stream)
         if taken is None:
             taken = self._streams[stream] = _Taken()
-            if len(self._streams) > _MAX_STREAMS:
-                self._streams.popitem(last=False)
         else:
             self._streams.move_to_end(stream)
-        return taken.take(reading_ns // _STEP_NANOS) * _STEP_NANOS + self._low_digits
+        before = taken.size
+        step = taken.take(reading_ns // _STEP_NANOS)
+        self._remembered += taken.size - before
+        while self._remembered > _MAX_REMEMBERED:
+            _, silent = self._streams.popitem(last=False)
+            self._remembered -= silent.size
+        return step * _STEP_NANOS + self._low_digits
 
 
 class _Taken:
@@ -56,6 +63,10 @@ class _Taken:
     def __init__(self) -> None:
         self._newer: dict[int, int] = {}
         self._older: dict[int, int] = {}
+
+    @property
+    def size(self) -> int:
+        return len(self._newer) + len(self._older)
 
     def take(self, wanted: int) -> int:
         newer, older = self._newer, self._older

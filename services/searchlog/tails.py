@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,6 +19,8 @@ _KEPT_SECONDS: Final = 60.0
 _RENEW_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 5.0
 _GONE_SECONDS: Final = 1.0
+_AT_ONCE: Final = 32
+"""Tails that are shared at the same time: thousands may have changed, and be due in a second."""
 _MAX_BYTES: Final = 512 * 1024
 """A cache record holds 1 MiB; of a longer tail the newest entries are shared."""
 
@@ -59,13 +62,19 @@ class Tails:
         """Share what has changed, and what would expire."""
         now = self._clock.monotonic()
         due = {stream for stream, at in self._due.items() if at <= now}
-        for stream in self._writer.take_changed() | due:
-            body = self._body(stream)
-            kept = await self._share(stream, body)
-            if body:
-                self._due[stream] = now + (_RENEW_SECONDS if kept else _RETRY_SECONDS)
-            else:
-                self._due.pop(stream, None)
+        streams = list(self._writer.take_changed() | due)
+        for start in range(0, len(streams), _AT_ONCE):
+            await asyncio.gather(
+                *(self._refresh(s, now) for s in streams[start : start + _AT_ONCE])
+            )
+
+    async def _refresh(self, stream: Stream, now: float) -> None:
+        body = self._body(stream)
+        kept = await self._share(stream, body)
+        if body:
+            self._due[stream] = now + (_RENEW_SECONDS if kept else _RETRY_SECONDS)
+        else:
+            self._due.pop(stream, None)
 
     async def _share(self, stream: Stream, body: bytes) -> bool:
         ttl_seconds = _KEPT_SECONDS if body else _GONE_SECONDS

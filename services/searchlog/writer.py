@@ -11,6 +11,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from services.core.clock import Clock
@@ -72,6 +73,9 @@ class TrailWriter:
         self._limits = limits
         self._batches: dict[Stream, list[Batch]] = {}
         self._open: dict[Batch, None] = {}
+        """Oldest first."""
+        self._brisk: dict[Batch, None] = {}
+        """Those of them that do not linger."""
         self._ready: deque[Batch] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -190,20 +194,29 @@ class TrailWriter:
         self._changed.add(stream)
         if batch.full(self._rules):
             self._close(batch)
+        elif batch not in self._brisk and batch.brisk(self._rules):
+            self._brisk[batch] = None
 
     def _close(self, batch: Batch) -> None:
         if not batch.closed:
             batch.closed = True
             del self._open[batch]
+            self._brisk.pop(batch, None)
             self._ready.append(batch)
             self._arrived.set()
 
     async def _close_due_batches(self) -> None:
         while True:
             await self._clock.sleep(_TICK_SECONDS)
-            now = self._clock.monotonic()
-            for batch in [batch for batch in self._open if batch.due(self._rules, now)]:
+            for batch in self._due(self._clock.monotonic()):
                 self._close(batch)
+
+    def _due(self, now: float) -> Sequence[Batch]:
+        """Open batches whose oldest entry has waited long enough. With a namespace a tenant there
+        may be tens of thousands of batches: only those that may be due are visited."""
+        lingered, hurried = now - self._rules.linger_seconds, now - self._rules.brisk_seconds
+        due = list(takewhile(lambda batch: batch.opened_at <= lingered, self._open))
+        return due + [batch for batch in self._brisk if batch.opened_at <= hurried]
 
     async def _store_batches(self) -> None:
         while True:

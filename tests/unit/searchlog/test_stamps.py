@@ -42,6 +42,15 @@ def test_random_readings_of_many_writers_and_starts_never_collide() -> None:
     assert all(abs(stamp - NOW) < 10**8 for stamp in taken)
 
 
+def test_what_is_remembered_is_bounded_for_all_namespaces_together() -> None:
+    stamps = Stamps(7, starts=1)
+    for n in range(450_000):
+        stamps.take(searches(f"tenant-{n % 5_000}"), NOW + n * 10_000)
+    assert stamps.take(searches("tenant-4999"), NOW + 449_999 * 10_000) > NOW + 449_999 * 10_000
+    sizes = [taken.size for taken in stamps._streams.values()]
+    assert sum(sizes) == stamps._remembered <= 400_000
+
+
 @pytest.mark.parametrize("digits", [-1, 1000])
 def test_a_writer_id_has_three_digits(digits: int) -> None:
     with pytest.raises(ValueError, match="0 to 999"):
