@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -16,6 +18,7 @@ from services.edge.settings import load_settings
 from services.formats.tags import parse_tags_strictly
 from services.searchlog.erase_trail import Erased, EraseTrail, ErasureQuery
 from services.searchlog.erase_until_gone import erase_until_gone
+from services.searchlog.erasure_lock import ErasureLock, ErasureLockedError
 from services.searchlog.settings import SearchLogSettings
 from services.searchlog.trace_ids import parse_trace_id
 from services.wiring.stores import open_cache, open_object_store
@@ -33,6 +36,7 @@ async def erase_command(
     namespace: str | None,
     dry_run: bool,
     wait: bool,
+    break_lock: bool,
     console: Console,
 ) -> int:
     """Erase and report; the exit status: 0, or 1 with the reason on one line, or 2 when the
@@ -55,10 +59,20 @@ async def erase_command(
             open_cache(settings, clock) as cache,
         ):
             erase = EraseTrail(store, cache)
-            if wait and not dry_run:
-                done = await erase_until_gone(erase, query, clock, pause_seconds=pause_seconds)
+            if dry_run:
+                done = await erase(query, dry_run=True)
             else:
-                done = await erase(query, dry_run=dry_run)
+                lock = ErasureLock(store, clock, holder=f"{platform.node()}:{os.getpid()}")
+                async with lock.held(break_lock=break_lock):
+                    if wait:
+                        done = await erase_until_gone(
+                            erase, query, clock, pause_seconds=pause_seconds
+                        )
+                    else:
+                        done = await erase(query)
+    except ErasureLockedError as error:
+        _fail(error.message)
+        return 1
     except (LayerError, OSError) as error:
         _fail(f"stopped, run it again: {error}")
         return 1

@@ -37,11 +37,14 @@ def erase(
         bool,
         typer.Option("--wait", help="Go on until entries that are not stored yet are gone too."),
     ] = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Run though an erasure that was killed seems to.")
+    ] = False,
 ) -> None:
     """Erase searches and fetches from the object store and the cache.
 
     Entries that match all options go. Those of the last seconds may not be stored yet: use --wait,
-    or run it again later. Run one erasure at a time.
+    or run it again later. One erasure runs at a time.
     """
     from services.cli.erase import erase_command
 
@@ -52,6 +55,7 @@ def erase(
             namespace=namespace,
             dry_run=dry_run,
             wait=wait,
+            break_lock=break_lock,
             console=Console(soft_wrap=True),
         )
     )

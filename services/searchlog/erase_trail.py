@@ -3,8 +3,8 @@
 An object never changes: what remains of it is written under the next free name, then the old one
 is deleted. A crash between the two leaves some entries twice, which readers show once, and the
 matching ones in the old object, which the next run finds and erases. Entries that no object holds
-yet cannot be erased: a run after they are stored finds them. Run one erasure at a time: of two
-that rewrite the same object at once, each would keep what the other takes out.
+yet cannot be erased: a run after they are stored finds them. One erasure runs at a time
+(`erasure_lock`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from typer.testing import CliRunner, Result
 
 from services.cli.__main__ import app
 from services.formats.trail_keys import ObjectName, day_of, object_key
+from services.searchlog.erasure_lock import ErasureLock
 from services.storage.files import FileObjectStore
+from tests.doubles.fake_clock import FakeClock
 from tests.doubles.searchlog_bench import searches
 from tests.doubles.stored_trail import search_line
 
@@ -77,6 +79,26 @@ def test_wrong_options_are_one_line_and_status_2(folder: Path, options: tuple[st
     assert answer.stderr.startswith("erase: ")
     assert answer.stderr.count("\n") == 1
     assert len(stored(folder)) == 1
+
+
+def test_one_erasure_at_a_time(folder: Path) -> None:
+    async def lock() -> None:
+        async with FileObjectStore(folder) as store:
+            held = ErasureLock(store, FakeClock(START), holder="another:7").held()
+            await held.__aenter__()  # A killed process never leaves.
+
+    asyncio.run(lock())
+    refused = erase("--tag", "session:abc123")
+    assert refused.exit_code == 1
+    assert refused.stderr == (
+        "erase: another erasure runs since 2026-09-21T14:13:20+00:00, by another:7; "
+        "if it was killed, use --break-lock\n"
+    )
+    assert erase("--tag", "session:abc123", "--dry-run").exit_code == 0
+    assert erase("--tag", "session:abc123", "--break-lock").exit_code == 0
+    assert stored(folder) == [search_line(START + 1) + b"\n"]
+    # It was given back.
+    assert erase("--tag", "session:abc123").exit_code == 0
 
 
 def test_a_store_that_cannot_be_used_is_one_line_and_status_1(
