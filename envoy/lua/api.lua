@@ -5,6 +5,7 @@
 -- * A failed call gets {"error", "message"}, with the code that the service named in
 --   x-error-code or else the one of its gRPC status.
 -- * A query parameter that is a number must look like one: 422, where the transcoder says 400.
+--   A limit may be of any size.
 --
 -- It stands before the transcoder in the filter list and so sees transcoded answers. A gRPC
 -- client's call passes untouched.
@@ -28,6 +29,9 @@ end
 local nanos_in_entry = '("timestamp":"%d%d%d%d%-%d%d%-%d%dT[%d:.]+Z","timestamp_nanos":)"(%d+)"'
 
 local integer_parameters = { limit = true, since = true, page_size = true, offset = true }
+
+-- A limit above the cap is capped, not refused, whatever its size.
+local limit_beyond_int32 = "([?&]limit=)[1-9]%d%d%d%d%d%d%d%d%d+"
 
 local http_status = {
   validation_error = "422", bad_request = "400", unauthorized = "401", forbidden = "403",
@@ -86,7 +90,11 @@ function envoy_on_request(handle)
   if grpc then
     return
   end
-  local name = bad_integer(headers:get(":path"))
+  local path, large = headers:get(":path"):gsub(limit_beyond_int32, "%12147483647")
+  if large > 0 then
+    headers:replace(":path", path)
+  end
+  local name = bad_integer(path)
   if name ~= nil then
     handle:respond({ [":status"] = "422" }, name .. " must be a whole number")
   end

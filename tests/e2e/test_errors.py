@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import httpx
 import pytest
+
+from services.cli.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -12,7 +17,8 @@ CASES = [
     ("GET", f"{N}/x/history?limit=0", None, 422, "validation_error"),
     ("GET", f"{N}/x/history?limit=-1", None, 422, "validation_error"),
     ("GET", f"{N}/x/history?limit=many", None, 422, "validation_error"),
-    ("GET", f"{N}/x/history?limit=99999999999999999999", None, 422, "validation_error"),
+    ("GET", f"{N}/x/history?limit=0x10", None, 422, "validation_error"),
+    ("GET", "/v2/activity/snapshots?since=99999999999999999999", None, 422, "validation_error"),
     ("GET", f"{N}/x/history?before=1234567", None, 404, "not_found"),
     ("GET", f"{N}/x/history?before=123456", None, 422, "validation_error"),
     ("GET", f"{N}/x/history?before=XYZXYZX", None, 422, "validation_error"),
@@ -94,3 +100,37 @@ async def test_upstream_errors_are_relayed_verbatim(http: httpx.AsyncClient) -> 
     )
     assert answer.status_code == 404
     assert answer.json()["status"] == "error"
+
+
+@pytest.mark.parametrize("limit", ["501", "2147483647", "2147483648", "9" * 40])
+async def test_a_limit_of_any_size_is_capped(http: httpx.AsyncClient, limit: str) -> None:
+    for path in (f"{N}/x/history?limit={limit}", f"/v2/activity/snapshots?since=0&limit={limit}"):
+        answer = await http.get(path)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        ("nonsense\r\n\r\n", 400),
+        ("GET / HTTP/1.0\r\n\r\n", 426),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n", 400),
+        (f"GET / HTTP/1.1\r\nHost: x\r\nLong: {'y' * 70_000}\r\n\r\n", 431),
+        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    ],
+)
+async def test_what_envoy_itself_refuses_has_our_shape(
+    stack: Stack, request_text: str, status: int
+) -> None:
+    host, port = stack.gateway_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request_text.encode())
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode().lower()
+    length = int(head.split("content-length: ")[1].split("\r\n")[0])
+    body = json.loads(await asyncio.wait_for(reader.readexactly(length), 10))
+    writer.close()
+    assert head.startswith(f"http/1.1 {status} ")
+    assert "content-type: application/json" in head
+    assert body.keys() == {"error", "message"}
+    assert body["error"] == ("not_implemented" if status == 501 else "bad_request")
