@@ -130,6 +130,9 @@ class S3ObjectStore:
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[str]:
         validate_listing(prefix, start_after, limit)
+        if prefix.startswith("/") or "//" in prefix:
+            # No key has an empty segment, and MinIO refuses to be asked for one.
+            return []
         keys: list[str] = []
         async with self._request("list", prefix) as client:
             # S3 may answer fewer keys than asked for and say that there are more.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.storage.object_store import InvalidKeyError, ObjectStore
+from services.storage.object_store import InvalidKeyError, ObjectStore, StoreUnavailableError
 from tests.contract.object_store_backends import BACKENDS, Surroundings
+from tests.contract.s3_server import REAL_ENDPOINT
 
 # Sorted as UTF-8 bytes: '-' and '.' sort before '/', and '0' and letters after it.
 TRICKY_KEYS = [
@@ -35,8 +36,8 @@ TRICKY_KEYS = [
     "\ufffd",
     "\U0001f600",
 ]
-# Keys that are folders of others, which S3 allows (and servers that keep keys as plain files
-# do not).
+# Keys that are folders of others, which S3 allows. Of the real servers, versitygw refuses them and
+# MinIO leaves them out of lists, so that no layout of ours may have them.
 NESTED_KEYS = ["a", "a-b", "a-b/c", "a.d", "a.d/x", "a.d~", "a/b", "a/b.d", "a/b/c", "a0"]
 
 
@@ -50,9 +51,22 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield opened
 
 
-both_key_sets = pytest.mark.parametrize(
-    "keys", [TRICKY_KEYS, NESTED_KEYS], ids=["tricky keys", "nested keys"]
-)
+@pytest.fixture(params=[TRICKY_KEYS, NESTED_KEYS], ids=["tricky keys", "nested keys"])
+async def keys(request: pytest.FixtureRequest, store: ObjectStore) -> list[str]:
+    keys: list[str] = request.param
+    if keys is NESTED_KEYS and REAL_ENDPOINT and not await keeps_nested_keys(store):
+        pytest.skip("this S3 server has no keys that are folders of others; nor have the services")
+    return keys
+
+
+async def keeps_nested_keys(store: ObjectStore) -> bool:
+    try:
+        await put_all(store, ["a", "a/b"])
+        kept = list(await store.list("")) == ["a", "a/b"]
+    except StoreUnavailableError:
+        kept = False
+    await store.delete(["a", "a/b"])
+    return kept
 
 
 async def put_all(store: ObjectStore, keys: list[str]) -> None:
@@ -110,7 +124,6 @@ async def test_delete_takes_more_than_one_request_of_keys(store: ObjectStore) ->
     assert list(await store.list("")) == []
 
 
-@both_key_sets
 async def test_keys_are_listed_in_order_of_their_bytes(store: ObjectStore, keys: list[str]) -> None:
     await put_all(store, keys)
     assert sorted(keys, key=str.encode) == keys
@@ -119,7 +132,6 @@ async def test_keys_are_listed_in_order_of_their_bytes(store: ObjectStore, keys:
         assert await store.get(key) == key.encode()
 
 
-@both_key_sets
 async def test_listing_starts_after_any_text(store: ObjectStore, keys: list[str]) -> None:
     await put_all(store, keys)
     for start in [*keys, "a", "a/", "a//", "a/b/", "a-", "0", "zz", "a/b/c/d"]:
@@ -127,7 +139,6 @@ async def test_listing_starts_after_any_text(store: ObjectStore, keys: list[str]
         assert list(await store.list("", start_after=start)) == expected, start
 
 
-@both_key_sets
 async def test_listing_keeps_to_any_prefix(store: ObjectStore, keys: list[str]) -> None:
     await put_all(store, keys)
     for prefix in [*keys, "a/", "a-", "a/b", "a/b/", "/", "a//", "no", "no/such/"]:
@@ -144,7 +155,6 @@ async def test_listing_combines_prefix_start_and_limit(store: ObjectStore) -> No
     assert list(await store.list("a/0", start_after="a/1")) == []
 
 
-@both_key_sets
 async def test_children_are_the_next_segments(store: ObjectStore, keys: list[str]) -> None:
     await put_all(store, keys)
     for folder in ("", "a/", "a/b/", "no/such/"):

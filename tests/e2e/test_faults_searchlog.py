@@ -56,13 +56,9 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     with running_s3() as server:
         async with FaultProxy(server.endpoint_url) as proxy:
             variables = {
-                "LAYER_OBJECT_STORE": f"s3://{server.bucket}/faults",
-                "LAYER_S3_ENDPOINT_URL": proxy.url,
-                "LAYER_S3_REGION": "us-east-1",
+                **server.variables(server.own_prefix(), proxy.url),
                 "LAYER_CACHE": f"lmdb://{folder / 'data' / 'cache'}",
                 "LAYER_FLUSH_LINGER_SECONDS": "2",
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
             }
             async with running_stack(folder, variables) as stack:
                 yield Site(stack, proxy, folder, variables)
