@@ -20,6 +20,7 @@ from services.cache.lmdb_cache import LmdbCache
 from services.cache.no_cache import NoCache
 from services.core.clock import Clock
 from services.edge.settings import ServerSettings, load_settings
+from services.storage.conditional_writes import conditions_checked
 from services.storage.counting import CountingObjectStore
 from services.storage.files import FileObjectStore
 from services.storage.object_store import ObjectStore
@@ -44,7 +45,8 @@ class StoreSettings(ServerSettings):
     """Where a service keeps and caches."""
 
     object_store: str = Field(
-        pattern=r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]+(/.*)?)$",
+        # (`?` and `#` would end the path of a URL.)
+        pattern=r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]+(/[^?#]*)?)$",
         description="`s3://bucket/prefix`, or `file:///folder` on one machine.",
     )
     s3_endpoint_url: str | None = Field(
@@ -64,9 +66,16 @@ class StoreSettings(ServerSettings):
 
 @asynccontextmanager
 async def open_object_store(
-    settings: StoreSettings, clock: Clock, meter: Meter | None = None
+    settings: StoreSettings, clock: Clock, meter: Meter | None = None, *, checked: bool = False
 ) -> AsyncIterator[ObjectStore]:
-    """The object store, with retries. The meter counts requests, repeated ones too."""
+    """The object store, with retries. The meter counts requests, repeated ones too.
+
+    Args:
+        checked: for those whose writes rely on conditions.
+
+    Raises:
+        UnconditionalStoreError: a checked store does not honour them.
+    """
     parts = urlsplit(settings.object_store)
     raw: FileObjectStore | S3ObjectStore
     if parts.scheme == "file":
@@ -85,7 +94,12 @@ async def open_object_store(
         if meter is not None:
             observe_counts(meter, object_store=counting.counts)
         rng = random.Random()  # noqa: S311 - jitter, not a secret
-        yield RetryingObjectStore(counting, clock=clock, rng=rng)
+        retrying = RetryingObjectStore(counting, clock=clock, rng=rng)
+        if checked and isinstance(raw, S3ObjectStore):
+            async with conditions_checked(counting, clock, rng):
+                yield retrying
+        else:
+            yield retrying
 
 
 @asynccontextmanager
