@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import aioboto3
+import aiohttp
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import ClientError
 from botocore.handlers import add_expect_header
 
@@ -189,12 +191,25 @@ class S3ObjectStore:
         return stored_key.removeprefix(self._prefix)
 
 
+class _OneTrySession(AIOHTTPSession):
+    """aiohttp sends a GET, PUT or DELETE again by itself when the connection breaks before the
+    answer. A conditional put that had taken effect then meets its own object, and nobody above
+    learns that there was an error."""
+
+    async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
+        # (Its stub leaves this method out.)
+        session: aiohttp.ClientSession = await super()._get_session(proxy_url)  # type: ignore[misc]
+        session._retry_connection = False  # noqa: SLF001 - what aiohttp's own test client sets
+        return session
+
+
 def _client_config(settings: S3Settings) -> AioConfig:
     return AioConfig(
         connect_timeout=settings.connect_timeout_seconds,
         read_timeout=settings.read_timeout_seconds,
         max_pool_connections=settings.max_connections,
         retries={"total_max_attempts": 1, "mode": "standard"},
+        http_session_cls=_OneTrySession,
         # Buckets as host names need DNS, which other servers than Amazon's seldom have.
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
         # Newer checksum headers are refused by older servers.

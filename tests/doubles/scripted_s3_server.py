@@ -7,7 +7,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Self
 
-__all__ = ["ScriptedS3Server", "s3_error", "torn"]
+__all__ = ["LOST", "ScriptedS3Server", "s3_error", "torn"]
+
+LOST = b""
+"""No answer: the connection is closed once the request was read."""
 
 
 def s3_error(status: int, code: str) -> bytes:

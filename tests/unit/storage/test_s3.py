@@ -12,7 +12,7 @@ import pytest
 
 from services.storage.object_store import ObjectStore, StoreRefusedError, StoreUnavailableError
 from services.storage.s3 import S3ObjectStore, S3Settings
-from tests.doubles.scripted_s3_server import ScriptedS3Server, s3_error, torn
+from tests.doubles.scripted_s3_server import LOST, ScriptedS3Server, s3_error, torn
 
 SESSION = aioboto3.Session("access-key", "secret-key", region_name="us-east-1")
 SETTINGS = S3Settings(
@@ -94,6 +94,17 @@ async def test_silence_is_unavailable(
     server: ScriptedS3Server, store: ObjectStore, call: Callable[[ObjectStore], Awaitable[object]]
 ) -> None:
     with pytest.raises(StoreUnavailableError, match="ReadTimeoutError"):
+        await call(store)
+    assert server.requests == 1
+
+
+@every_call
+async def test_a_lost_answer_is_unavailable_and_not_repeated_here(
+    server: ScriptedS3Server, store: ObjectStore, call: Callable[[ObjectStore], Awaitable[object]]
+) -> None:
+    # aiohttp would send it again by itself: a conditional put then meets its own object.
+    server.answers += [LOST, s3_error(412, "PreconditionFailed")]
+    with pytest.raises(StoreUnavailableError, match="failed: ConnectionClosedError"):
         await call(store)
     assert server.requests == 1
 
