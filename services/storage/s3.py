@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +13,13 @@ import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
+from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 from botocore.handlers import add_expect_header
 
 from services.storage.keys import MAX_KEY_BYTES, validate_folder, validate_key, validate_listing
 from services.storage.object_store import StoreRefusedError, StoreUnavailableError
-from services.storage.s3_errors import is_missing_key, lost_condition, translated
+from services.storage.s3_errors import failed_deletion, is_missing_key, lost_condition, translated
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -87,6 +90,7 @@ class S3ObjectStore:
             # Asking leave to send a body costs every put a round trip, and the wait for the
             # leave is under no read timeout. These bodies are small and sent again at will.
             opened.meta.events.unregister("before-call.s3", add_expect_header)
+            opened.meta.events.register("before-sign.s3.DeleteObjects", _add_content_md5)
             self._opened_client = opened
 
     async def close(self) -> None:
@@ -175,9 +179,10 @@ class S3ObjectStore:
             )
         failed = answer.get("Errors", ())
         if failed:
-            raise StoreUnavailableError(
+            codes = [each.get("Code", "") for each in failed]
+            raise failed_deletion(codes)(
                 f"s3 deleted all but {len(failed)} of {len(keys)} keys: "
-                f"{self._own(failed[0].get('Key', ''))}: {failed[0].get('Code', '')}"
+                f"{self._own(failed[0].get('Key', ''))}: {codes[0]}"
             )
 
     @asynccontextmanager
@@ -189,6 +194,14 @@ class S3ObjectStore:
 
     def _own(self, stored_key: str) -> str:
         return stored_key.removeprefix(self._prefix)
+
+
+def _add_content_md5(request: AWSRequest, **_: object) -> None:
+    """S3 asks for it of this one request, and older servers refuse it without (MinIO:
+    MissingContentMD5); botocore sends a CRC32 alone since 1.36."""
+    body: bytes = request.body  # type: ignore[assignment]  # its stub says str
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 class _OneTrySession(AIOHTTPSession):

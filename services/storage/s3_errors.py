@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -18,8 +18,9 @@ from botocore.exceptions import (
 
 from services.storage.object_store import StoreRefusedError, StoreUnavailableError
 
-__all__ = ["is_missing_key", "lost_condition", "translated"]
+__all__ = ["failed_deletion", "is_missing_key", "lost_condition", "translated"]
 
+_FORBIDDEN_CODES = frozenset({"AccessDenied", "AllAccessDisabled", "InvalidTokenId"})
 _TRY_AGAIN_STATUSES = frozenset({408, 409, 425, 429})
 
 
@@ -31,6 +32,11 @@ def is_missing_key(error: ClientError) -> bool:
 def lost_condition(error: ClientError) -> bool:
     """Whether a conditional write found that the object exists."""
     return _code(error) in ("PreconditionFailed", "412")
+
+
+def failed_deletion(codes: Sequence[str]) -> type[StoreUnavailableError]:
+    """What the codes of keys that were not deleted come to; S3 gives them no HTTP status."""
+    return StoreRefusedError if _FORBIDDEN_CODES.issuperset(codes) else StoreUnavailableError
 
 
 @asynccontextmanager

@@ -34,6 +34,10 @@ class ScriptedS3Server:
 
     answers: deque[bytes] = field(default_factory=deque)
     requests: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the last request, with names in small letters."""
+    body: bytes = b""
+    """Of the last request."""
     _server: asyncio.Server | None = None
     _silent: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -67,9 +71,8 @@ class ScriptedS3Server:
         writer.close()
 
     async def _read_request(self, reader: asyncio.StreamReader) -> None:
-        length = 0
+        self.headers = {}
         while (line := await reader.readline()) not in (b"\r\n", b""):
-            name, _, value = line.decode().lower().partition(":")
-            if name == "content-length":
-                length = int(value)
-        await reader.readexactly(length)
+            name, _, value = line.decode().partition(":")
+            self.headers[name.lower()] = value.strip()
+        self.body = await reader.readexactly(int(self.headers.get("content-length", 0)))

@@ -214,6 +214,24 @@ async def test_a_slow_store_slows_nobody(site: Site, http: httpx.AsyncClient) ->
     await all_there(http, load, load.acknowledged | load.answered)
 
 
+async def test_a_store_that_asks_to_slow_down_loses_nothing(
+    site: Site, http: httpx.AsyncClient
+) -> None:
+    async with under_load(http, site.stack, "storm") as load:
+        site.s3.slow_down_rate = 0.8
+        try:
+            await load.more(answered=200, acknowledged=300)
+            # As S3 does while it splits a busy prefix: for seconds nothing else is answered.
+            site.s3.slow_down_rate = 1.0
+            await load.more(answered=200, acknowledged=300)
+        finally:
+            site.s3.slow_down_rate = 0.0
+    assert site.s3.slowed_down > 0
+    assert load.refused == []
+    assert load.slowest_seconds < 1.9, "a query waited for the store"
+    await all_there(http, load, load.acknowledged | load.answered)
+
+
 @contextmanager
 def full_disk(pid: int) -> Iterator[None]:
     """No file of a running process may grow: each write of the spool, the cache and the log fails

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
+from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
@@ -147,6 +149,30 @@ async def test_keys_that_were_not_deleted_are_an_error(
     )
     with pytest.raises(StoreUnavailableError, match="all but 1 of 2 keys: a/c: InternalError"):
         await store.delete(["a/b", "a/c"])
+
+
+async def test_keys_that_may_not_be_deleted_are_a_refusal(
+    server: ScriptedS3Server, store: ObjectStore
+) -> None:
+    error = "<Error><Key>shared/place/a/{}</Key><Code>{}</Code></Error>"
+    denied, failed = error.format("b", "AccessDenied"), error.format("c", "SlowDown")
+    server.ok(f"<DeleteResult>{denied}{denied}</DeleteResult>".encode())
+    with pytest.raises(StoreRefusedError, match="AccessDenied"):
+        await store.delete(["a/b", "a/c"])
+    server.ok(f"<DeleteResult>{denied}{failed}</DeleteResult>".encode())
+    with pytest.raises(StoreUnavailableError) as raised:
+        await store.delete(["a/b", "a/c"])
+    assert not isinstance(raised.value, StoreRefusedError)
+
+
+async def test_a_deletion_has_the_checksum_that_older_servers_require(
+    server: ScriptedS3Server, store: ObjectStore
+) -> None:
+    server.ok(b"<DeleteResult></DeleteResult>")
+    await store.delete(["a/b", "a/é"])
+    digest = hashlib.md5(server.body, usedforsecurity=False).digest()
+    assert b64decode(server.headers["content-md5"]) == digest
+    assert "content-md5" in server.headers["authorization"]
 
 
 async def test_a_short_page_that_has_more_is_read_on(
