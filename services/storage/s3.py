@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aioboto3
 import aiohttp
@@ -140,18 +140,23 @@ class S3ObjectStore:
             # No key has an empty segment, and MinIO refuses to be asked for one.
             return []
         keys: list[str] = []
+        # A start below the prefix skips nothing; Garage lists nothing then, so it is not sent.
+        start: dict[str, Any] = {}
+        if start_after and start_after >= prefix:
+            start = {"StartAfter": self._prefix + start_after}
         async with self._request("list", prefix) as client:
-            # S3 may answer fewer keys than asked for and say that there are more.
+            # S3 may answer fewer keys than asked for, even none, and say that there are more.
             while True:
                 page = await client.list_objects_v2(
                     Bucket=self._bucket,
                     Prefix=self._prefix + prefix,
-                    StartAfter=self._prefix + (keys[-1] if keys else start_after),
                     MaxKeys=limit - len(keys),
+                    **start,
                 )
                 keys += [self._own(item["Key"]) for item in page.get("Contents", ())]
                 if not page["IsTruncated"] or len(keys) >= limit:
                     return keys
+                start = {"ContinuationToken": page["NextContinuationToken"]}
 
     async def list_children(self, prefix: str) -> Sequence[str]:
         validate_folder(prefix)

@@ -36,8 +36,9 @@ TRICKY_KEYS = [
     "\ufffd",
     "\U0001f600",
 ]
-# Keys that are folders of others, which S3 allows. Of the real servers, versitygw refuses them and
-# MinIO leaves them out of lists, so that no layout of ours may have them.
+# Keys that are folders of others, which S3 allows. Of the real servers, versitygw refuses them,
+# MinIO leaves them out of lists and SeaweedFS lists them out of order, so that no layout of ours
+# may have them.
 NESTED_KEYS = ["a", "a-b", "a-b/c", "a.d", "a.d/x", "a.d~", "a/b", "a/b.d", "a/b/c", "a0"]
 
 
@@ -61,11 +62,11 @@ async def keys(request: pytest.FixtureRequest, store: ObjectStore) -> list[str]:
 
 async def keeps_nested_keys(store: ObjectStore) -> bool:
     try:
-        await put_all(store, ["a", "a/b"])
-        kept = list(await store.list("")) == ["a", "a/b"]
+        await put_all(store, NESTED_KEYS)
+        kept = list(await store.list("")) == NESTED_KEYS
     except StoreUnavailableError:
         kept = False
-    await store.delete(["a", "a/b"])
+    await store.delete(NESTED_KEYS)
     return kept
 
 
@@ -167,6 +168,9 @@ async def test_children_are_the_next_segments(store: ObjectStore, keys: list[str
 async def test_children_vanish_with_their_last_object(store: ObjectStore) -> None:
     await put_all(store, ["a/b/c", "a/b/d/e", "a/f"])
     await store.delete(["a/b/c", "a/b/d/e"])
+    if REAL_ENDPOINT and list(await store.list_children("a/")) == ["b", "f"]:
+        assert list(await store.list("a/b/")) == []
+        pytest.skip("this S3 server goes on listing empty folders; readers find nothing in them")
     assert list(await store.list_children("a/")) == ["f"]
     await store.put("a/b/d/e", b"again")
     assert list(await store.list_children("a/")) == ["b", "f"]

@@ -34,6 +34,8 @@ class ScriptedS3Server:
 
     answers: deque[bytes] = field(default_factory=deque)
     requests: int = 0
+    target: str = ""
+    """Path and query of the last request."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of the last request, with names in small letters."""
     body: bytes = b""
@@ -71,7 +73,8 @@ class ScriptedS3Server:
         writer.close()
 
     async def _read_request(self, reader: asyncio.StreamReader) -> None:
-        self.headers = {}
+        line = await reader.readline()
+        self.target, self.headers = line.decode().split(" ")[1], {}
         while (line := await reader.readline()) not in (b"\r\n", b""):
             name, _, value = line.decode().partition(":")
             self.headers[name.lower()] = value.strip()

@@ -180,10 +180,39 @@ async def test_a_short_page_that_has_more_is_read_on(
 ) -> None:
     page = "<ListBucketResult><IsTruncated>{}</IsTruncated>{}</ListBucketResult>"
     item = "<Contents><Key>shared/place/{}</Key></Contents>"
-    server.ok(page.format("true", item.format("a")).encode())
+    more = "<NextContinuationToken>on</NextContinuationToken>"
+    server.ok(page.format("true", item.format("a") + more).encode())
+    server.ok(page.format("true", more).encode())
     server.ok(page.format("false", item.format("b")).encode())
     assert await store.list("", limit=3) == ["a", "b"]
-    assert server.requests == 2
+    assert server.requests == 3
+    assert "continuation-token=on" in server.target
+
+
+async def test_a_start_is_sent_only_where_it_skips_something(
+    server: ScriptedS3Server, store: ObjectStore
+) -> None:
+    # Garage lists nothing when it is below the prefix.
+    for prefix, start_after, sent in (
+        ("", "", False),
+        ("a/", "", False),
+        ("b/", "a", False),
+        ("b/", "b/", True),
+        ("b/", "b/c", True),
+        ("", "a", True),
+    ):
+        server.ok(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+        await store.list(prefix, start_after=start_after)
+        assert ("start-after=" in server.target) is sent, (prefix, start_after)
+
+
+async def test_a_prefix_that_no_key_has_is_not_asked_for(
+    server: ScriptedS3Server, store: ObjectStore
+) -> None:
+    # MinIO refuses such prefixes.
+    for prefix in ("/", "a//", "a//b"):
+        assert await store.list(prefix) == []
+    assert server.requests == 0
 
 
 async def test_a_request_has_a_time_limit_as_a_whole(server: ScriptedS3Server) -> None:
