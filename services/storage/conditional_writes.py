@@ -1,8 +1,8 @@
 """Whether a store honours `put(if_absent)`: asked before anything depends on it.
 
-Some servers that speak S3 ignore `If-None-Match` and overwrite. Nothing would fail there: of two
-writers with one name the first one's entries would be gone, and locks and leases would be had by
-everyone.
+Some servers that speak S3 ignore `If-None-Match` and overwrite (Garage 2; Ceph 16 in a bucket with
+versioning). Nothing would fail there: of two writers with one name the first one's entries would be
+gone, and locks and leases would be had by everyone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class UnconditionalStoreError(StoreRefusedError):
     def __init__(self) -> None:
         super().__init__(
             "the object store ignores conditional writes (If-None-Match: *): it would overwrite "
-            "what another process wrote; use a server or a version that honours them"
+            "what another process wrote; use a server that honours them (some do so only in a "
+            "bucket without versioning)"
         )
 
 

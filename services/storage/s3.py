@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import aioboto3
 import aiohttp
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["S3ObjectStore", "S3Settings"]
 
+_logger = logging.getLogger(__name__)
+
 _KEYS_PER_DELETE = 1000
 _MAX_PREFIX_BYTES = 1024 - MAX_KEY_BYTES
 
@@ -40,6 +43,8 @@ class S3Settings:
     """`LAYER_S3_ENDPOINT_URL`: another S3 than Amazon's."""
     region: str | None = None
     """`LAYER_S3_REGION`; by default as the AWS chain says."""
+    addressing: Literal["path", "virtual"] | None = None
+    """`LAYER_S3_ADDRESSING`: buckets as part of the path or of the host name."""
     prefix: str = ""
     """`LAYER_S3_PREFIX`: a folder for all keys, so that a bucket can be shared."""
     connect_timeout_seconds: float = 3.0
@@ -68,6 +73,7 @@ class S3ObjectStore:
             raise ValueError(f"s3 prefix must be at most {_MAX_PREFIX_BYTES - 1} bytes")
         self._resources = AsyncExitStack()
         self._opened_client: S3Client | None = None
+        self._told_of_versions = False
 
     async def open(self) -> None:
         """Make the client; no request is sent.
@@ -180,8 +186,10 @@ class S3ObjectStore:
         async with self._request("delete", keys[0]) as client:
             answer = await client.delete_objects(
                 Bucket=self._bucket,
-                Delete={"Objects": [{"Key": self._prefix + key} for key in keys], "Quiet": True},
+                Delete={"Objects": [{"Key": self._prefix + key} for key in keys]},
             )
+        if any(each.get("DeleteMarker") for each in answer.get("Deleted", ())):
+            self._tell_of_versions()
         failed = answer.get("Errors", ())
         if failed:
             codes = [each.get("Code", "") for each in failed]
@@ -189,6 +197,15 @@ class S3ObjectStore:
                 f"s3 deleted all but {len(failed)} of {len(keys)} keys: "
                 f"{self._own(failed[0].get('Key', ''))}: {codes[0]}"
             )
+
+    def _tell_of_versions(self) -> None:
+        """Once. An erasure that leaves the old versions has erased nothing."""
+        if not self._told_of_versions:
+            _logger.warning(
+                "the bucket keeps versions: what is deleted stays readable as an old version "
+                "until a lifecycle rule (NoncurrentVersionExpiration) removes it"
+            )
+        self._told_of_versions = True
 
     @asynccontextmanager
     async def _request(self, operation: str, key: str) -> AsyncIterator[S3Client]:
@@ -229,7 +246,9 @@ def _client_config(settings: S3Settings) -> AioConfig:
         retries={"total_max_attempts": 1, "mode": "standard"},
         http_session_cls=_OneTrySession,
         # Buckets as host names need DNS, which other servers than Amazon's seldom have.
-        s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
+        s3={
+            "addressing_style": settings.addressing or ("path" if settings.endpoint_url else "auto")
+        },
         # Newer checksum headers are refused by older servers.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -21,6 +21,10 @@ from services.storage.object_store import StoreRefusedError, StoreUnavailableErr
 __all__ = ["failed_deletion", "is_missing_key", "lost_condition", "translated"]
 
 _FORBIDDEN_CODES = frozenset({"AccessDenied", "AllAccessDisabled", "InvalidTokenId"})
+# An upload that got stuck or was torn on the way is a 400, and throttling is what servers like.
+_TRY_AGAIN_CODES = frozenset(
+    {"BadDigest", "IncompleteBody", "PriorRequestNotComplete", "RequestTimeout", "SlowDown"}
+)
 _TRY_AGAIN_STATUSES = frozenset({408, 409, 425, 429})
 
 
@@ -51,10 +55,9 @@ async def translated(what: str, timeout_seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(timeout_seconds):
             yield
     except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        again = status >= 500 or status in _TRY_AGAIN_STATUSES or status < 300
-        kind = StoreUnavailableError if again and status != 501 else StoreRefusedError
-        raise kind(f"s3 {what} failed: {_code(error)}") from error
+        raise (StoreUnavailableError if _again(error) else StoreRefusedError)(
+            f"s3 {what} failed: {_code(error)}"
+        ) from error
     except (
         CredentialRetrievalError,
         NoCredentialsError,
@@ -64,6 +67,15 @@ async def translated(what: str, timeout_seconds: float) -> AsyncIterator[None]:
         raise StoreRefusedError(f"s3 {what} failed: {type(error).__name__}") from error
     except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise StoreUnavailableError(f"s3 {what} failed: {type(error).__name__}") from error
+
+
+def _again(error: ClientError) -> bool:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    if status == 501:
+        return False
+    # (S3 may begin a good answer and end it with an error.)
+    bad = status >= 500 or status in _TRY_AGAIN_STATUSES or status < 300
+    return bad or _code(error) in _TRY_AGAIN_CODES
 
 
 def _code(error: ClientError) -> str:

@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from opentelemetry.metrics import Meter
@@ -53,6 +53,11 @@ class StoreSettings(ServerSettings):
         None, description="Another S3 than Amazon's, such as `http://127.0.0.1:9000`."
     )
     s3_region: str | None = Field(None, description="The bucket's region.")
+    s3_addressing: Literal["path", "virtual"] | None = Field(
+        None,
+        description="The bucket as part of the `path` or, `virtual`, of the host name; unset: path "
+        "with an endpoint URL, else as the AWS chain says.",
+    )
     cache: str = Field(
         "none",
         pattern=r"^(none|lmdb:///.+|aerospike://[^/]+/[A-Za-z0-9_-]+)$",
@@ -86,6 +91,7 @@ async def open_object_store(
                 bucket=parts.netloc,
                 endpoint_url=settings.s3_endpoint_url,
                 region=settings.s3_region,
+                addressing=settings.s3_addressing,
                 prefix=parts.path.strip("/"),
             )
         )

@@ -8,6 +8,7 @@ import socket
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import aioboto3
 import pytest
@@ -52,7 +53,14 @@ every_call = pytest.mark.parametrize("call", list(CALLS.values()), ids=list(CALL
 
 @every_call
 @pytest.mark.parametrize(
-    ("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (429, "TooMany")]
+    ("status", "code"),
+    [
+        (500, "InternalError"),
+        (503, "SlowDown"),
+        (429, "TooMany"),
+        (400, "RequestTimeout"),
+        (400, "IncompleteBody"),
+    ],
 )
 async def test_trouble_is_unavailable_and_not_repeated_here(
     server: ScriptedS3Server,
@@ -163,6 +171,38 @@ async def test_keys_that_may_not_be_deleted_are_a_refusal(
     with pytest.raises(StoreUnavailableError) as raised:
         await store.delete(["a/b", "a/c"])
     assert not isinstance(raised.value, StoreRefusedError)
+
+
+async def test_a_bucket_that_keeps_versions_is_told_once(
+    server: ScriptedS3Server, store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = "<Deleted><Key>shared/place/a/b</Key></Deleted>"
+    marked = "<Deleted><Key>shared/place/a/b</Key><DeleteMarker>true</DeleteMarker></Deleted>"
+    for deleted, told in ((plain, 0), (plain + marked, 1), (marked, 1)):
+        server.ok(f"<DeleteResult>{deleted}</DeleteResult>".encode())
+        await store.delete(["a/b"])
+        assert sum("keeps versions" in message for message in caplog.messages) == told
+
+
+async def test_the_bucket_may_be_part_of_the_host_name(
+    server: ScriptedS3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookup = asyncio.get_running_loop().getaddrinfo
+    hosts: list[str] = []
+
+    async def all_here(host: str, *arguments: Any, **more: Any) -> object:
+        hosts.append(host)
+        return await lookup("127.0.0.1", *arguments, **more)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", all_here)
+    url = server.url.replace("127.0.0.1", "s3.example")
+    settings = replace(SETTINGS, endpoint_url=url, addressing="virtual")
+    server.ok(b"")
+    async with S3ObjectStore(settings, session=SESSION) as store:
+        await store.put("a", b"")
+    assert server.headers["host"].startswith("bucket.s3.example:")
+    assert server.target == "/shared/place/a"
+    assert hosts == ["bucket.s3.example"]
 
 
 async def test_a_deletion_has_the_checksum_that_older_servers_require(
