@@ -21,6 +21,7 @@ from services.searchlog.erase_until_gone import erase_until_gone
 from services.searchlog.erasure_lock import ErasureLock, ErasureLockedError
 from services.searchlog.settings import SearchLogSettings
 from services.searchlog.trace_ids import parse_trace_id
+from services.storage.object_store import StoreRefusedError
 from services.wiring.stores import open_cache, open_object_store
 
 __all__ = ["erase_command"]
@@ -55,7 +56,7 @@ async def erase_command(
     pause_seconds = settings.flush_linger_seconds + _LATE_SECONDS
     try:
         async with (
-            open_object_store(settings, clock) as store,
+            open_object_store(settings, clock, checked=not dry_run) as store,
             open_cache(settings, clock) as cache,
         ):
             erase = EraseTrail(store, cache)
@@ -72,6 +73,9 @@ async def erase_command(
                         done = await erase(query)
     except ErasureLockedError as error:
         _fail(error.message)
+        return 1
+    except StoreRefusedError as error:
+        _fail(f"stopped: {error}")
         return 1
     except (LayerError, OSError) as error:
         _fail(f"stopped, run it again: {error}")

@@ -19,7 +19,7 @@ async def show_plan(console: Console) -> int:
     """Print what SnapshotService would do now; the exit status."""
     settings = load_settings(SnapshotSettings)
     try:
-        async with open_parts(settings, SystemClock()) as parts:
+        async with open_parts(settings, SystemClock(), writes=False) as parts:
             policies = parts.policies.current()
             plans = [
                 await plan_namespace(policies[name], parts.automatic, parts.retention)

@@ -21,6 +21,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.core.errors import LayerError
 from services.edge.call_metrics import CallMetrics
 from services.edge.interceptors import ApiKeyInterceptor, ErrorInterceptor
 from services.edge.settings import ServerSettings, load_settings, parse_keys
@@ -74,10 +75,17 @@ def run_server(
     address = f"{settings.host}:{getattr(settings, port_field)}"
     try:
         uvloop.run(_serve(name, settings, address, keys, build))
-    except (OSError, RuntimeError) as error:
+    except (LayerError, OSError, RuntimeError, ExceptionGroup) as error:
         _logger.exception("cannot run")
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {_reason(error)}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _reason(error: Exception) -> Exception:
+    """What made it end; where background loops failed, the first of them."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _serve(

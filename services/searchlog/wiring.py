@@ -56,7 +56,7 @@ async def build(settings: SearchLogSettings, telemetry: Telemetry) -> AsyncItera
     """The service; what it holds is written, or stays in the spool, when the context closes."""
     clock = SystemClock()
     async with (
-        open_object_store(settings, clock, telemetry.meter) as store,
+        open_object_store(settings, clock, telemetry.meter, checked=True) as store,
         open_cache(settings, clock, telemetry.meter) as cache,
         open_searchlog(
             settings, object_store=store, cache=cache, clock=clock, new_id=random_id

@@ -70,11 +70,13 @@ class Parts:
 
 @asynccontextmanager
 async def open_parts(
-    settings: SnapshotSettings, clock: Clock, meter: Meter | None = None
+    settings: SnapshotSettings, clock: Clock, meter: Meter | None = None, *, writes: bool = True
 ) -> AsyncIterator[Parts]:
     """The parts over open stores, with the policies read once."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_object_store(settings, clock, meter))
+        store = await stack.enter_async_context(
+            open_object_store(settings, clock, meter, checked=writes)
+        )
         cache = await stack.enter_async_context(open_cache(settings, clock, meter))
         upstream = await stack.enter_async_context(open_upstream())
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from opentelemetry.metrics import Meter
@@ -20,6 +20,7 @@ from services.cache.lmdb_cache import LmdbCache
 from services.cache.no_cache import NoCache
 from services.core.clock import Clock
 from services.edge.settings import ServerSettings, load_settings
+from services.storage.conditional_writes import conditions_checked
 from services.storage.counting import CountingObjectStore
 from services.storage.files import FileObjectStore
 from services.storage.object_store import ObjectStore
@@ -44,13 +45,19 @@ class StoreSettings(ServerSettings):
     """Where a service keeps and caches."""
 
     object_store: str = Field(
-        pattern=r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]+(/.*)?)$",
+        # (`?` and `#` would end the path of a URL.)
+        pattern=r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]+(/[^?#]*)?)$",
         description="`s3://bucket/prefix`, or `file:///folder` on one machine.",
     )
     s3_endpoint_url: str | None = Field(
         None, description="Another S3 than Amazon's, such as `http://127.0.0.1:9000`."
     )
     s3_region: str | None = Field(None, description="The bucket's region.")
+    s3_addressing: Literal["path", "virtual"] | None = Field(
+        None,
+        description="The bucket as part of the `path` or, `virtual`, of the host name; unset: path "
+        "with an endpoint URL, else as the AWS chain says.",
+    )
     cache: str = Field(
         "none",
         pattern=r"^(none|lmdb:///.+|aerospike://[^/]+/[A-Za-z0-9_-]+)$",
@@ -64,9 +71,16 @@ class StoreSettings(ServerSettings):
 
 @asynccontextmanager
 async def open_object_store(
-    settings: StoreSettings, clock: Clock, meter: Meter | None = None
+    settings: StoreSettings, clock: Clock, meter: Meter | None = None, *, checked: bool = False
 ) -> AsyncIterator[ObjectStore]:
-    """The object store, with retries. The meter counts requests, repeated ones too."""
+    """The object store, with retries. The meter counts requests, repeated ones too.
+
+    Args:
+        checked: for those whose writes rely on conditions.
+
+    Raises:
+        UnconditionalStoreError: a checked store does not honour them.
+    """
     parts = urlsplit(settings.object_store)
     raw: FileObjectStore | S3ObjectStore
     if parts.scheme == "file":
@@ -77,6 +91,7 @@ async def open_object_store(
                 bucket=parts.netloc,
                 endpoint_url=settings.s3_endpoint_url,
                 region=settings.s3_region,
+                addressing=settings.s3_addressing,
                 prefix=parts.path.strip("/"),
             )
         )
@@ -85,7 +100,12 @@ async def open_object_store(
         if meter is not None:
             observe_counts(meter, object_store=counting.counts)
         rng = random.Random()  # noqa: S311 - jitter, not a secret
-        yield RetryingObjectStore(counting, clock=clock, rng=rng)
+        retrying = RetryingObjectStore(counting, clock=clock, rng=rng)
+        if checked and isinstance(raw, S3ObjectStore):
+            async with conditions_checked(counting, clock, rng):
+                yield retrying
+        else:
+            yield retrying
 
 
 @asynccontextmanager

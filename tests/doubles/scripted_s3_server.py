@@ -7,7 +7,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Self
 
-__all__ = ["ScriptedS3Server", "s3_error", "torn"]
+__all__ = ["LOST", "ScriptedS3Server", "s3_error", "torn"]
+
+LOST = b""
+"""No answer: the connection is closed once the request was read."""
 
 
 def s3_error(status: int, code: str) -> bytes:
@@ -31,6 +34,12 @@ class ScriptedS3Server:
 
     answers: deque[bytes] = field(default_factory=deque)
     requests: int = 0
+    target: str = ""
+    """Path and query of the last request."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the last request, with names in small letters."""
+    body: bytes = b""
+    """Of the last request."""
     _server: asyncio.Server | None = None
     _silent: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -64,9 +73,9 @@ class ScriptedS3Server:
         writer.close()
 
     async def _read_request(self, reader: asyncio.StreamReader) -> None:
-        length = 0
+        line = await reader.readline()
+        self.target, self.headers = line.decode().split(" ")[1], {}
         while (line := await reader.readline()) not in (b"\r\n", b""):
-            name, _, value = line.decode().lower().partition(":")
-            if name == "content-length":
-                length = int(value)
-        await reader.readexactly(length)
+            name, _, value = line.decode().partition(":")
+            self.headers[name.lower()] = value.strip()
+        self.body = await reader.readexactly(int(self.headers.get("content-length", 0)))
